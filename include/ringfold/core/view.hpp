@@ -1,0 +1,116 @@
+#pragma once
+
+#include <concepts>
+#include <type_traits>
+
+#include <ringfold/core/sizes.hpp>
+
+/// \file
+/// Strided views of somebody else's memory, and how a foreign tensor becomes one.
+
+namespace ringfold {
+
+/// Memory that the host reads and writes.
+struct host_space {};
+
+/// Axes of an attention tensor; its memory order is whatever the strides say (bshd, bhsd, packed qkv).
+enum axis_name : int { batch_axis = 0, row_axis = 1, head_axis = 2, dim_axis = 3 };
+
+/// A pointer, extents and strides (both in elements); owns nothing.
+template <class T, int Rank, class Space = host_space>
+struct view {
+  using element = T;
+  using space = Space;
+  static constexpr int rank = Rank;
+
+  T* data = nullptr;
+  extent extents[Rank] = {};
+  extent strides[Rank] = {};
+
+  template <std::integral... I>
+    requires(sizeof...(I) == Rank)
+  RINGFOLD_HD constexpr T& operator()(I... index) const {
+    extent const at[] = {static_cast<extent>(index)...};
+    extent offset = 0;
+    for (int axis = 0; axis < Rank; ++axis) offset += at[axis] * strides[axis];
+    return data[offset];
+  }
+
+  /// The number of elements.
+  constexpr extent size() const {
+    extent product = 1;
+    for (extent const each : extents) product = checked_multiply(product, each);
+    return product;
+  }
+
+  constexpr operator view<const T, Rank, Space>() const
+    requires(!std::is_const_v<T>)
+  {
+    view<const T, Rank, Space> same{data, {}, {}};
+    for (int axis = 0; axis < Rank; ++axis) same.extents[axis] = extents[axis], same.strides[axis] = strides[axis];
+    return same;
+  }
+};
+
+/// Views memory whose last axis is contiguous and whose axes follow each other, as C arrays do.
+template <class Space = host_space, class T, std::integral... E>
+constexpr view<T, static_cast<int>(sizeof...(E)), Space> dense(T* data, E... extents) {
+  view<T, static_cast<int>(sizeof...(E)), Space> made{data, {static_cast<extent>(extents)...}, {}};
+  extent stride = 1;
+  for (int axis = made.rank - 1; axis >= 0; --axis) {
+    made.strides[axis] = stride;
+    stride = checked_multiply(stride, made.extents[axis]);
+  }
+  return made;
+}
+
+/// The part of a view from `first` on along one axis; the caller keeps first + count within the extent.
+template <class T, int Rank, class Space>
+constexpr view<T, Rank, Space> slice(view<T, Rank, Space> whole, int axis, extent first, extent count) {
+  if (count > 0) whole.data += first * whole.strides[axis];
+  whole.extents[axis] = count;
+  return whole;
+}
+
+/// The same memory with two axes exchanged, e.g. [batch, head, row, dim] seen as [batch, row, head, dim].
+template <class T, int Rank, class Space>
+constexpr view<T, Rank, Space> transposed(view<T, Rank, Space> whole, int a, int b) {
+  extent const count = whole.extents[a], stride = whole.strides[a];
+  whole.extents[a] = whole.extents[b], whole.strides[a] = whole.strides[b];
+  whole.extents[b] = count, whole.strides[b] = stride;
+  return whole;
+}
+
+/// Specialise for a tensor that you do not own: `static view<T, 4> as_view(Tensor& t)`.
+template <class Tensor>
+struct tensor_traits;
+
+template <class T>
+inline constexpr bool is_view = false;
+template <class T, int Rank, class Space>
+inline constexpr bool is_view<view<T, Rank, Space>> = true;
+
+namespace detail {
+template <class T>
+concept has_view_member = requires(T& t) { t.ringfold_view(); };
+template <class T>
+concept has_view_trait = requires(T& t) { tensor_traits<std::remove_cvref_t<T>>::as_view(t); };
+}  // namespace detail
+
+/// A view, a type with a member ringfold_view(), or one with a tensor_traits specialisation.
+template <class T>
+concept tensor = is_view<std::remove_cvref_t<T>> || detail::has_view_member<T> || detail::has_view_trait<T>;
+
+/// The view of a tensor.
+template <tensor T>
+constexpr auto as_view(T&& t) {
+  if constexpr (is_view<std::remove_cvref_t<T>>) {
+    return t;
+  } else if constexpr (detail::has_view_member<T>) {
+    return t.ringfold_view();
+  } else {
+    return tensor_traits<std::remove_cvref_t<T>>::as_view(t);
+  }
+}
+
+}  // namespace ringfold

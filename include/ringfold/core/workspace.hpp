@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <ringfold/core/stream.hpp>
+
+/// \file
+/// Scratch memory, asked for and given: the code that takes it is the code that measures it.
+
+namespace ringfold {
+
+/// Hands out aligned pieces of one block of memory; owns nothing.
+///
+/// A measuring arena has no memory: what is taken from it must not be touched, and used() is what a real one needs.
+template <class Space = host_space>
+class arena {
+ public:
+  static constexpr extent alignment = 64;
+
+  /// An arena that only measures.
+  arena() = default;
+
+  /// \throws usage_error when the memory is not aligned to 64 bytes.
+  arena(void* memory, extent bytes) : base_(reinterpret_cast<std::uintptr_t>(memory)), bytes_(bytes) {
+    if (base_ % alignment != 0) throw usage_error(say("workspace: memory must be aligned to 64 bytes"));
+  }
+
+  /// Takes room for `count` elements of T. \throws usage_error when the arena is too small.
+  template <class T>
+  T* take(extent count) {
+    extent const first = used_;
+    used_ = checked_add(used_, round_up(checked_multiply(count, sizeof(T)), alignment));
+    if (used_ > bytes_) {
+      throw usage_error(say("workspace: %lld bytes given, more than that needed; ask workspace_bytes() first",
+                            static_cast<long long>(bytes_)));
+    }
+    return reinterpret_cast<T*>(base_ + static_cast<std::uintptr_t>(first));
+  }
+
+  /// Takes room for a dense view.
+  template <class T, std::integral... E>
+  auto take_view(E... extents) {
+    auto made = dense<Space>(static_cast<T*>(nullptr), extents...);
+    made.data = take<T>(made.size());
+    return made;
+  }
+
+  extent used() const { return used_; }
+  bool measuring() const { return base_ == nowhere; }
+
+ private:
+  // Bit 54 lies outside every user address space in use, so a stray read faults.
+  static constexpr std::uintptr_t nowhere = std::uintptr_t{1} << 54;
+
+  std::uintptr_t base_ = nowhere;
+  extent bytes_ = extent{1} << 53;
+  extent used_ = 0;
+};
+
+}  // namespace ringfold

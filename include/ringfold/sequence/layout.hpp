@@ -1,0 +1,188 @@
+#pragma once
+
+#include <initializer_list>
+#include <span>
+#include <vector>
+
+#include <ringfold/core/communicator.hpp>
+
+/// \file
+/// Which rank holds which tokens. Every rank knows the whole map, so no position ever travels.
+
+namespace ringfold {
+
+/// `count` token positions: first, first + step, first + 2 * step, ...
+struct segment {
+  extent first = 0;
+  extent step = 1;
+  extent count = 0;
+  constexpr extent last() const { return first + (count - 1) * step; }
+  friend constexpr bool operator==(const segment&, const segment&) = default;
+};
+
+/// An immutable map from owner to the token positions of its rows, in the order in which it stores them.
+///
+/// Owners are ranks in the numbering of all ranks. Any lengths are right, none included; more ranks than tokens too.
+class layout {
+ public:
+  /// No ranks, no tokens.
+  layout() = default;
+
+  /// Takes one list of segments per owner. \throws shape_error when they do not tile 0 .. tokens-1 exactly.
+  layout(extent tokens, const std::vector<std::vector<segment>>& owners) : layout(unchecked{}, tokens, owners) {
+    std::vector<bool> held(static_cast<std::size_t>(tokens), false);
+    for (int owner = 0; owner < ranks(); ++owner) {
+      for_each_position(owner, [&](extent row, extent position) {
+        bool const outside = position < 0 || position >= tokens;
+        if (outside || held[static_cast<std::size_t>(position)]) {
+          throw shape_error(say("layout: row %lld of rank %d is token %lld, which is %s; every token of 0..%lld must "
+                                "be held once",
+                                static_cast<long long>(row), owner, static_cast<long long>(position),
+                                outside ? "not in the sequence" : "held twice", static_cast<long long>(tokens - 1)));
+        }
+        held[static_cast<std::size_t>(position)] = true;
+      });
+    }
+    extent rows_held = 0;
+    for (int owner = 0; owner < ranks(); ++owner) rows_held += rows(owner);
+    if (rows_held != tokens) {
+      throw shape_error(say("layout: the ranks hold %lld rows, but the sequence has %lld tokens",
+                            static_cast<long long>(rows_held), static_cast<long long>(tokens)));
+    }
+  }
+
+  int ranks() const { return static_cast<int>(rows_.size()); }
+  extent tokens() const { return tokens_; }
+  extent rows(int owner) const { return rows_[static_cast<std::size_t>(owner)]; }
+
+  /// The longest shard.
+  extent most_rows() const {
+    extent most = 0;
+    for (extent const each : rows_) most = each > most ? each : most;
+    return most;
+  }
+
+  std::span<const segment> segments(int owner) const {
+    auto const index = static_cast<std::size_t>(owner);
+    return std::span(segments_).subspan(begin_[index], begin_[index + 1] - begin_[index]);
+  }
+
+  /// Calls f(row, position) for every row of an owner.
+  template <class F>
+  void for_each_position(int owner, F f) const {
+    extent row = 0;
+    for (const segment& each : segments(owner)) {
+      for (extent i = 0; i < each.count; ++i) f(row++, each.first + i * each.step);
+    }
+  }
+
+  /// The layout after the ranks along one axis have put their shards together: each of them then holds them all,
+  /// one shard after the other. Owners keep their numbers.
+  layout merged(axis along) const {
+    std::vector<std::vector<segment>> owners(rows_.size());
+    for (int owner = 0; owner < ranks(); ++owner) {
+      int const first = owner - owner / along.stride % along.count * along.stride;
+      auto& whole = owners[static_cast<std::size_t>(owner)];
+      for (int member = 0; member < along.count; ++member) {
+        auto const part = segments(first + member * along.stride);
+        whole.insert(whole.end(), part.begin(), part.end());
+      }
+    }
+    return layout(unchecked{}, tokens_, owners);
+  }
+
+ private:
+  struct unchecked {};
+  layout(unchecked, extent tokens, const std::vector<std::vector<segment>>& owners) : tokens_(tokens) {
+    begin_.reserve(owners.size() + 1);
+    for (const auto& owner : owners) {
+      begin_.push_back(segments_.size());
+      extent rows = 0;
+      for (const segment& each : owner) {
+        if (each.count <= 0) continue;
+        segments_.push_back(each);
+        rows += each.count;
+      }
+      rows_.push_back(rows);
+    }
+    begin_.push_back(segments_.size());
+  }
+
+  extent tokens_ = 0;
+  std::vector<segment> segments_;
+  std::vector<std::size_t> begin_;
+  std::vector<extent> rows_;
+};
+
+namespace detail {
+inline void check_sequence(const char* what, extent tokens, int ranks) {
+  if (tokens < 0 || ranks <= 0) {
+    throw shape_error(say("%s: %lld tokens over %d ranks; at least 0 tokens and 1 rank are needed", what,
+                          static_cast<long long>(tokens), ranks));
+  }
+}
+/// The part-th of `parts` nearly equal pieces of 0 .. tokens-1; the first ones are longer by one.
+constexpr segment share(extent tokens, extent parts, extent part) {
+  extent const small = tokens / parts, larger = tokens % parts;
+  return {part * small + (part < larger ? part : larger), 1, small + (part < larger ? 1 : 0)};
+}
+}  // namespace detail
+
+/// Rank r holds the r-th of `ranks` nearly equal pieces.
+inline layout contiguous(extent tokens, int ranks) {
+  detail::check_sequence("contiguous", tokens, ranks);
+  std::vector<std::vector<segment>> owners;
+  for (int rank = 0; rank < ranks; ++rank) owners.push_back({detail::share(tokens, ranks, rank)});
+  return layout(tokens, owners);
+}
+
+/// Rank r holds pieces r and 2 * ranks - 1 - r of 2 * ranks nearly equal ones, which balances a causal mask.
+/// Source: zhuzilin/ring-flash-attention issue 2; Megatron context parallelism.
+inline layout zigzag(extent tokens, int ranks) {
+  detail::check_sequence("zigzag", tokens, ranks);
+  std::vector<std::vector<segment>> owners;
+  for (int rank = 0; rank < ranks; ++rank) {
+    owners.push_back({detail::share(tokens, 2 * ranks, rank), detail::share(tokens, 2 * ranks, 2 * ranks - 1 - rank)});
+  }
+  return layout(tokens, owners);
+}
+
+/// Stripes of `width` tokens are dealt to the ranks in turn. Source: Striped Attention (Brandon et al., 2023).
+inline layout striped(extent tokens, int ranks, extent width = 1) {
+  detail::check_sequence("striped", tokens, ranks);
+  if (width <= 0) throw shape_error(say("striped: width %lld; at least 1 is needed", static_cast<long long>(width)));
+  std::vector<std::vector<segment>> owners(static_cast<std::size_t>(ranks));
+  for (int rank = 0; rank < ranks; ++rank) {
+    auto& owner = owners[static_cast<std::size_t>(rank)];
+    if (width == 1) {
+      owner.push_back({rank, ranks, tokens > rank ? (tokens - rank - 1) / ranks + 1 : 0});
+      continue;
+    }
+    for (extent first = rank * width; first < tokens; first += ranks * width) {
+      owner.push_back({first, 1, first + width < tokens ? width : tokens - first});
+    }
+  }
+  return layout(tokens, owners);
+}
+
+/// Rank r holds the next lengths[r] tokens. \throws shape_error when the lengths do not add up to `tokens`.
+inline layout uneven(extent tokens, std::span<const extent> lengths) {
+  detail::check_sequence("uneven", tokens, static_cast<int>(lengths.size()));
+  std::vector<std::vector<segment>> owners;
+  extent first = 0;
+  for (extent const length : lengths) {
+    if (length < 0) throw shape_error(say("uneven: a length of %lld; none may be negative", static_cast<long long>(length)));
+    owners.push_back({segment{first, 1, length}});
+    first = checked_add(first, length);
+  }
+  if (first != tokens) {
+    throw shape_error(say("uneven: the lengths add up to %lld, but the sequence has %lld tokens",
+                          static_cast<long long>(first), static_cast<long long>(tokens)));
+  }
+  return layout(tokens, owners);
+}
+inline layout uneven(extent tokens, std::initializer_list<extent> lengths) {
+  return uneven(tokens, std::span<const extent>(lengths.begin(), lengths.size()));
+}
+
+}  // namespace ringfold

@@ -1,0 +1,132 @@
+#pragma once
+
+#include <concepts>
+
+#include <ringfold/sequence/layout.hpp>
+
+/// \file
+/// Which query sees which key, by global position.
+
+namespace ringfold {
+
+/// What a mask leaves of a rectangle of queries and keys.
+enum class coverage : unsigned char { skip, partial, full };
+
+/// The smallest and the largest position of some rows.
+struct hull {
+  extent low, high;
+};
+
+/// A mask answers for one pair, for a rectangle (skip and full only when sure), and whether two
+/// segments hold any visible pair (exactly: both ends of a wire decide by it what travels).
+template <class M>
+concept mask = std::copyable<M> && requires(const M& m, extent position, hull rows, segment part) {
+  { m.allows(position, position) } -> std::same_as<bool>;
+  { m.classify(rows, rows) } -> std::same_as<coverage>;
+  { m.meets(part, part) } -> std::same_as<bool>;
+};
+
+/// Query i sees the keys i - left .. i + right.
+class band {
+ public:
+  /// Further than any position.
+  static constexpr extent unbounded = extent{1} << 60;
+
+  constexpr band() = default;
+  /// \throws usage_error when a width is negative.
+  constexpr band(extent left, extent right) : left_(left), right_(right) {
+    if (left < 0 || right < 0) {
+      throw usage_error(say("window: widths %lld, %lld; none may be negative", static_cast<long long>(left),
+                            static_cast<long long>(right)));
+    }
+  }
+
+  constexpr extent left() const { return left_; }
+  constexpr extent right() const { return right_; }
+
+  RINGFOLD_HD constexpr bool allows(extent query, extent key) const {
+    return key - query >= -left_ && key - query <= right_;
+  }
+
+  constexpr coverage classify(hull queries, hull keys) const {
+    extent const nearest = keys.low - queries.high, furthest = keys.high - queries.low;
+    if (furthest < -left_ || nearest > right_) return coverage::skip;
+    return nearest >= -left_ && furthest <= right_ ? coverage::full : coverage::partial;
+  }
+
+  constexpr bool meets(segment queries, segment keys) const {
+    if (queries.count <= 0 || keys.count <= 0) return false;
+    if (queries.count == 1) queries.step = keys.step;
+    if (keys.count == 1) keys.step = queries.step;
+    if (queries.step == keys.step && queries.step > 0) {
+      // key - query runs over first + step * m for every m between these two.
+      extent const first = keys.first - queries.first, step = queries.step;
+      extent const low = ceiling(-left_ - first, step), high = floor(right_ - first, step);
+      return (low > 1 - queries.count ? low : 1 - queries.count) <= (high < keys.count - 1 ? high : keys.count - 1);
+    }
+    for (extent i = 0; i < queries.count; ++i) {
+      segment const one{queries.first + i * queries.step, keys.step, 1};
+      if (meets(one, keys)) return true;
+    }
+    return false;
+  }
+
+  /// Both masks at once.
+  friend constexpr band operator&(band a, band b) {
+    return {a.left_ < b.left_ ? a.left_ : b.left_, a.right_ < b.right_ ? a.right_ : b.right_};
+  }
+  friend constexpr bool operator==(const band&, const band&) = default;
+
+ private:
+  static constexpr extent floor(extent a, extent b) { return a / b - (a % b != 0 && a < 0); }
+  static constexpr extent ceiling(extent a, extent b) { return a / b + (a % b != 0 && a > 0); }
+
+  extent left_ = unbounded;
+  extent right_ = unbounded;
+};
+
+/// Every query sees every key.
+constexpr band full() { return {}; }
+/// A query sees itself and the keys before it.
+constexpr band causal() { return {band::unbounded, 0}; }
+/// A query sees `left` keys before it, itself, and `right` keys after it.
+constexpr band window(extent left, extent right = 0) { return {left, right}; }
+
+/// A mask given by a function of (query position, key position) alone: right everywhere, skipped by pair only.
+template <std::predicate<extent, extent> F>
+class predicate_mask {
+ public:
+  constexpr explicit predicate_mask(F allowed) : allowed_(allowed) {}
+  constexpr bool allows(extent query, extent key) const { return allowed_(query, key); }
+  constexpr coverage classify(hull, hull) const { return coverage::partial; }
+  constexpr bool meets(segment queries, segment keys) const {
+    for (extent i = 0; i < queries.count; ++i) {
+      for (extent j = 0; j < keys.count; ++j) {
+        if (allowed_(queries.first + i * queries.step, keys.first + j * keys.step)) return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  F allowed_;
+};
+
+/// Both masks at once.
+template <mask A, mask B>
+constexpr auto operator&(A a, B b) {
+  return predicate_mask([a, b](extent query, extent key) { return a.allows(query, key) && b.allows(query, key); });
+}
+
+/// Whether any row of some segments sees any row of others.
+template <mask M>
+constexpr bool visible(const M& m, std::span<const segment> queries, std::span<const segment> keys) {
+  for (const segment& q : queries) {
+    for (const segment& k : keys) {
+      if (m.meets(q, k)) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace ringfold

@@ -1,0 +1,4 @@
+#pragma once
+
+#include <ringfold/core/view.hpp>
+#include <mutex>

@@ -1,0 +1,6 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#define RINGFOLD_HOST

@@ -1,0 +1,4 @@
+#pragma once
+
+#include <ringfold/testing/laws.hpp>
+#include <ringfold/recurrence/chain.hpp>

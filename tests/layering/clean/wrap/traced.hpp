@@ -1,0 +1,5 @@
+#pragma once
+
+#include <ringfold/wrap/counted.hpp>
+#include <ringfold/collective/shift.hpp>
+#include <chrono>

@@ -1,0 +1,4 @@
+// report: attention may not include <ringfold/recurrence/chain.hpp>
+#pragma once
+
+#include <ringfold/recurrence/chain.hpp>

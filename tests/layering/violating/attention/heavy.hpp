@@ -1,0 +1,4 @@
+// report: <chrono> is too heavy for attention
+#pragma once
+
+#include <chrono>

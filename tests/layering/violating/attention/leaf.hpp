@@ -1,0 +1,4 @@
+// report: attention may not include <ringfold/comm/threads.hpp>
+#pragma once
+
+#include <ringfold/comm/threads.hpp>

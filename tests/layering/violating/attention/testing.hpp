@@ -1,0 +1,4 @@
+// report: attention may not include <ringfold/testing/laws.hpp>
+#pragma once
+
+#include <ringfold/testing/laws.hpp>

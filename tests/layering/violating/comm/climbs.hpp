@@ -1,0 +1,4 @@
+// report: comm may not include <ringfold/schedule/ring.hpp>
+#pragma once
+
+#include <ringfold/schedule/ring.hpp>

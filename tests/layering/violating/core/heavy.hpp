@@ -1,0 +1,4 @@
+// report: <functional> is too heavy for core
+#pragma once
+
+#include <functional>

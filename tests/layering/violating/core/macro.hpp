@@ -1,0 +1,4 @@
+// report: a macro without the prefix RINGFOLD_
+#pragma once
+
+#define CHECK(condition)

@@ -1,0 +1,4 @@
+// report: write #include <ringfold/folder/name.hpp>
+#pragma once
+
+#include "climbs.hpp"

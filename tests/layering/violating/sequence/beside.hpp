@@ -1,0 +1,4 @@
+// report: sequence may not include <ringfold/algebra/softmax.hpp>
+#pragma once
+
+#include <ringfold/algebra/softmax.hpp>

@@ -1,0 +1,3 @@
+// report: stands outside every floor
+#pragma once
+

@@ -1,4 +1,4 @@
-#include <ringfold/core/version.hpp>
+#include <ringfold/core/config.hpp>
 
 static_assert(__cplusplus >= 202002L, "ringfold::ringfold brings C++20");
 

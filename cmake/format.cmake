@@ -1,0 +1,21 @@
+# Is every source file as clang-format writes it?  cmake -D CLANG_FORMAT=<program> [-D FIX=ON] -P cmake/format.cmake
+cmake_minimum_required(VERSION 3.25)
+
+set(root ${CMAKE_CURRENT_LIST_DIR}/..)
+foreach(folder include tests bench examples)
+  file(GLOB_RECURSE found ${root}/${folder}/*.hpp ${root}/${folder}/*.cuh ${root}/${folder}/*.cpp ${root}/${folder}/*.cu)
+  list(APPEND files ${found})
+endforeach()
+
+if(FIX)
+  execute_process(COMMAND ${CLANG_FORMAT} -i ${files} COMMAND_ERROR_IS_FATAL ANY)
+  return()
+endif()
+execute_process(COMMAND ${CLANG_FORMAT} --dry-run ${files} ERROR_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "[^\n]+:[0-9]+:[0-9]+: warning: code should be" places "${output}")
+list(TRANSFORM places REPLACE ".*/cmake/\\.\\./(.*):[0-9]+: .*" "\\1")
+list(JOIN places "\n  " places)
+if(places)
+  message(NOTICE "  ${places}")
+  message(FATAL_ERROR "not as .clang-format says; to mend: cmake -D FIX=ON -D CLANG_FORMAT=${CLANG_FORMAT} -P cmake/format.cmake")
+endif()

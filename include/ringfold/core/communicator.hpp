@@ -1,6 +1,7 @@
 #pragma once
 
 #include <concepts>
+#include <exception>
 #include <utility>
 
 #include <ringfold/core/stream.hpp>
@@ -57,6 +58,11 @@ struct axis {
   int count = 1;
 };
 
+/// The owner that `owner` becomes when its place along an axis is changed to `member`.
+constexpr int owner_at(axis along, int owner, int member) {
+  return owner + (member - owner / along.stride % along.count) * along.stride;
+}
+
 /// A communicator's axis: all ranks, unless it is a group.
 template <class C>
 constexpr axis axis_of(const C& c) {
@@ -74,6 +80,19 @@ constexpr int wire(const C& c, int rank) {
     return c.wire(rank);
   } else {
     return rank;
+  }
+}
+
+/// Runs f, which deals with posted exchanges; if it throws, every other rank learns why before anything unwinds.
+///
+/// Keep the requests outside of f: they then outlive the news, and their memory with them.
+template <class C, class F>
+void or_poison(C& c, F f) {
+  try {
+    f();
+  } catch (...) {
+    if constexpr (requires { c.poison(std::current_exception()); }) c.poison(std::current_exception());
+    throw;
   }
 }
 

@@ -30,6 +30,11 @@ class group {
   ringfold::axis axis() const { return {axis_of(all_).stride * stride_, count_}; }
   int wire(int rank) const { return ringfold::wire(all_, first_ + rank * stride_); }
   request_t<C> post(exchange x, stream s) { return all_.post(x, s); }
+  void poison(std::exception_ptr why) noexcept
+    requires requires(C& c) { c.poison(why); }
+  {
+    all_.poison(why);
+  }
 
  private:
   C all_;

@@ -67,7 +67,7 @@ constexpr view<T, static_cast<int>(sizeof...(E)), Space> dense(T* data, E... ext
 /// The part of a view from `first` on along one axis; the caller keeps first + count within the extent.
 template <class T, int Rank, class Space>
 constexpr view<T, Rank, Space> slice(view<T, Rank, Space> whole, int axis, extent first, extent count) {
-  if (count > 0) whole.data += first * whole.strides[axis];
+  if (count > 0 && whole.data != nullptr) whole.data += first * whole.strides[axis];
   whole.extents[axis] = count;
   return whole;
 }

@@ -36,6 +36,8 @@ concept attention = requires(A& a, const A& ca, const P& p, arena<typename Strea
 
 /// The part of an attention that every kernel on one rank shares; derive from it.
 struct local_attention {
+  using stream = host_stream;
+
   int ranks() const { return 1; }
   int owner() const { return 0; }
 

@@ -92,4 +92,12 @@ struct block {
   bool present() const { return k.data != nullptr; }
 };
 
+/// A view of no memory with the extents of another but no rows, as an absent block has.
+template <class T, class Space>
+view<T, 4, Space> absent(view<T, 4, Space> like) {
+  like.data = nullptr;
+  like.extents[row_axis] = 0;
+  return like;
+}
+
 }  // namespace ringfold

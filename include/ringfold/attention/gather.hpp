@@ -1,0 +1,176 @@
+#pragma once
+
+#include <ringfold/attention/needs.hpp>
+#include <ringfold/collective/all_gather.hpp>
+#include <ringfold/core/reject.hpp>
+
+/// \file
+/// Gathered attention: every rank's keys and values, a few heads at a time.
+
+namespace ringfold {
+
+/// An attention that gathers the blocks it needs, `heads_at_once` key heads in each exchange, and folds them in.
+///
+/// **Steps** key heads / heads_at_once, rounded up. **Bytes** forward: (P - 1) * rows * kv heads * (dim + value_dim)
+/// elements, less what masks spare: an own block goes only to the ranks that need it.
+/// **Memory** two chunks of heads of all other ranks' rows; none where memory is lent.
+/// **Order** the own block, then by distance, chunk by chunk. **Overlap** a chunk travels while the one before is folded.
+/// Source: Llama 3 (Grattafiori et al., 2024); zhuzilin/ring-flash-attention, llama3 variant.
+/// \snippet attention/gather_test.cpp gather
+template <communicator C, class A>
+class gather_attention {
+ public:
+  using stream = stream_t<C>;
+  using space = space_t<C>;
+
+  /// \throws usage_error when heads_at_once is not positive.
+  gather_attention(C comm, A inner, extent heads_at_once) : comm_(comm), inner_(inner), at_once_(heads_at_once) {
+    if (at_once_ <= 0) {
+      throw usage_error(say("gather: %lld heads at once; at least 1 is needed", static_cast<long long>(at_once_)));
+    }
+  }
+
+  int ranks() const { return comm_.size() * inner_.ranks(); }
+  int owner() const { return comm_.rank() * axis_of(comm_).stride + inner_.owner(); }
+
+  template <class P>
+  bool needs(const P& p, int query_owner, int key_owner) const {
+    return any_member_needs(inner_, p, axis_of(comm_), query_owner, key_owner);
+  }
+
+  template <class P>
+  auto state(const P& p, arena<space>& memory) const {
+    using element = typename P::element;
+    struct open {
+      decltype(std::declval<const A&>().state(p, memory)) inner;
+      layout keys;
+      need_table needed;
+      posting lists[2];
+      element* buffers[2][2] = {};  // [slot][k, v]
+    };
+    open made{inner_.state(p, memory), p.keys, need_table(inner_, p, axis_of(comm_)), {}};
+    auto const most_pieces = static_cast<std::size_t>(2 * comm_.size());
+    for (posting& each : made.lists) each.sends.reserve(most_pieces), each.receives.reserve(most_pieces);
+    if constexpr (!lends<C>) {
+      extent const chunk = at_once_ < p.head.key ? at_once_ : p.head.key;
+      extent const rows = checked_multiply(checked_multiply(p.batch, most_gathered_rows(p)), chunk);
+      for (int slot = 0; slot < (p.head.key > chunk ? 2 : 1); ++slot) {
+        made.buffers[slot][0] = memory.template take<element>(checked_multiply(rows, p.dim));
+        made.buffers[slot][1] = memory.template take<element>(checked_multiply(rows, p.value_dim));
+      }
+    }
+    return made;
+  }
+
+  template <class S, class Q>
+  void prepare(S& s, Q q, stream on) const {
+    inner_.prepare(s.inner, q, on);
+  }
+
+  template <class S, class T>
+  void accumulate(S& s, block<T, space> mine, stream on) const {
+    extent const heads = mine.k.extents[head_axis];
+    request_t<C> posted[2];
+    or_poison(comm_, [&] {
+      if (heads > 0) posted[0] = post(s, mine, 0, on);
+      inner_.accumulate(s.inner, mine, on);
+      for (extent first = 0, slot = 0; first < heads; first += at_once_, slot = 1 - slot) {
+        if (first + at_once_ < heads) posted[1 - slot] = post(s, mine, first + at_once_, on);
+        posted[slot].arrived(on);
+        visit(s, mine, first, posted[slot], on);
+        if constexpr (lends<C>) posted[slot].release(on);
+        posted[slot].reusable(on);
+      }
+    });
+  }
+
+  template <class S, class Out>
+  void close(S& s, Out out, stream on) const {
+    inner_.close(s.inner, out, on);
+  }
+
+ private:
+  /// The most rows that the other ranks of any line along this axis hold together.
+  template <class P>
+  extent most_gathered_rows(const P& p) const {
+    extent most = 0;
+    for (int owner = 0; owner < p.keys.ranks(); ++owner) {
+      extent rows = 0;
+      for (int member = 0; member < comm_.size(); ++member) rows += p.keys.rows(owner_at(axis_of(comm_), owner, member));
+      rows -= p.keys.rows(owner);
+      most = rows > most ? rows : most;
+    }
+    return most;
+  }
+
+  range chunk(extent first, extent heads) const { return {first, heads - first < at_once_ ? heads - first : at_once_}; }
+
+  /// Where the chunk of heads that begins with `first` arrives from the rank at each step, in slot first / at_once % 2.
+  template <class S, class T, class F>
+  void for_each_origin(S& s, const block<T, space>& mine, extent first, F f) const {
+    int const me = comm_.rank(), size = comm_.size(), slot = static_cast<int>(first / at_once_ % 2);
+    extent const* e = mine.k.extents;
+    extent const heads = chunk(first, e[head_axis]).count;
+    T *k = s.buffers[slot][0], *v = s.buffers[slot][1];
+    for (int step = 1; step <= schedule::direct::steps(size); ++step) {
+      int const origin = schedule::direct::from(me, size, step);
+      int const owner = owner_at(axis_of(comm_), mine.owner, origin);
+      extent const rows = s.needed(me, origin, mine.owner) ? s.keys.rows(owner) : 0;
+      auto const to_k = dense<space>(k, e[0], rows, heads, e[3]);
+      auto const to_v = dense<space>(v, e[0], rows, heads, mine.v.extents[3]);
+      f(origin, owner, to_k, to_v);
+      if (k != nullptr) k += to_k.size(), v += to_v.size();
+    }
+  }
+
+  template <class S, class T>
+  request_t<C> post(S& s, const block<T, space>& mine, extent first, stream on) const {
+    range const part = chunk(first, mine.k.extents[head_axis]);
+    posting& lists = s.lists[first / at_once_ % 2];
+    lists.clear();
+    for (int step = 1; step <= schedule::direct::steps(comm_.size()); ++step) {
+      int const to = schedule::direct::to(comm_.rank(), comm_.size(), step);
+      if (!s.needed(to, comm_.rank(), mine.owner)) continue;
+      lists.send(piece_of(slice(mine.k, head_axis, part), role::key, wire(comm_, to)));
+      lists.send(piece_of(slice(mine.v, head_axis, part), role::value, wire(comm_, to)));
+    }
+    for_each_origin(s, mine, first, [&](int origin, int, auto to_k, auto to_v) {
+      lists.receive(piece_of(to_k, role::key, wire(comm_, origin)));
+      lists.receive(piece_of(to_v, role::value, wire(comm_, origin)));
+    });
+    return lists.post(comm_, on, pattern::all_gather);
+  }
+
+  template <class S, class T>
+  void visit(S& s, const block<T, space>& mine, extent first, request_t<C>& posted, stream on) const {
+    int arrived = 0;
+    for_each_origin(s, mine, first, [&](int, int owner, auto to_k, auto to_v) {
+      bool const here = to_k.size() > 0;
+      block<T, space> theirs{absent(mine.k), absent(mine.v), owner, mine.first_key + first};
+      theirs.k.extents[head_axis] = theirs.v.extents[head_axis] = to_k.extents[head_axis];
+      if (here) theirs.k = to_k, theirs.v = to_v;
+      if constexpr (lends<C>) {
+        if (here) theirs.k = view_of<const T, 4, space>(posted.received(arrived++));
+        if (here) theirs.v = view_of<const T, 4, space>(posted.received(arrived++));
+      }
+      inner_.accumulate(s.inner, theirs, on);
+    });
+  }
+
+  mutable C comm_;
+  A inner_;
+  extent at_once_;
+};
+
+/// Gathered attention over a communicator, `heads_at_once` key heads in each exchange.
+template <communicator C, class A>
+gather_attention<C, A> gather(C comm, A inner, extent heads_at_once = 1) {
+  return {comm, inner, heads_at_once};
+}
+template <class C, class A>
+  requires(!communicator<C>)
+not_a_communicator<C> gather(C, A, extent = 1) {
+  return {};
+}
+
+}  // namespace ringfold

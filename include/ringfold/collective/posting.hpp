@@ -1,0 +1,62 @@
+#pragma once
+
+#include <vector>
+
+#include <ringfold/core/communicator.hpp>
+
+/// \file
+/// The lists of an exchange while it is put together, kept between calls so that a step allocates nothing.
+
+namespace ringfold {
+
+/// Pieces to be sent and received; empty pieces are left out, since both ends know the extents.
+struct posting {
+  std::vector<piece> sends, receives;
+
+  void clear() { sends.clear(), receives.clear(); }
+  void send(const piece& p) {
+    if (p.elements() > 0) sends.push_back(p);
+  }
+  void receive(const piece& p) {
+    if (p.elements() > 0) receives.push_back(p);
+  }
+
+  /// Posts the exchange; nothing is posted, and a complete request returned, when there are no pieces.
+  template <communicator C>
+  request_t<C> post(C& comm, stream_t<C> stream, pattern shape = pattern::pairs) const {
+    if (sends.empty() && receives.empty()) return {};
+    return comm.post({.sends = sends, .receives = receives, .shape = shape}, stream);
+  }
+
+  /// Posts and waits on the stream until everything has arrived and may be overwritten.
+  template <communicator C>
+  void run(C& comm, stream_t<C> stream, pattern shape = pattern::pairs) const {
+    auto posted = post(comm, stream, shape);
+    or_poison(comm, [&] {
+      posted.arrived(stream);
+      posted.reusable(stream);
+    });
+  }
+};
+
+/// Rows, heads or other indices first .. first + count - 1 along one axis.
+struct range {
+  extent first = 0;
+  extent count = 0;
+
+  /// The part of this range that lies in another.
+  constexpr range within(range other) const {
+    extent const low = first > other.first ? first : other.first;
+    extent const end = first + count, other_end = other.first + other.count;
+    extent const high = end < other_end ? end : other_end;
+    return {low, high > low ? high - low : 0};
+  }
+};
+
+/// A slice by range.
+template <class T, int Rank, class Space>
+constexpr view<T, Rank, Space> slice(view<T, Rank, Space> whole, int axis, range r) {
+  return slice(whole, axis, r.first, r.count);
+}
+
+}  // namespace ringfold

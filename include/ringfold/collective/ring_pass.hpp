@@ -1,0 +1,83 @@
+#pragma once
+
+#include <ringfold/core/communicator.hpp>
+#include <ringfold/schedule/ring.hpp>
+
+/// \file
+/// Parcels of pieces, passed once around a ring.
+
+namespace ringfold {
+
+/// Pieces that travel together, e.g. a block's keys and values.
+template <int N>
+struct parcel {
+  piece pieces[N];
+};
+
+/// Passes every rank's parcel once around the ring, as far as somebody still wants it, and shows each to each rank.
+///
+/// `receive(origin, slot)` describes the parcel of a rank as it arrives here, in one of two buffers (slot 0 or 1);
+/// on a communicator that lends it has no memory. `wanted(rank, origin)` is a pure function that all ranks share.
+/// `visit(origin, parcel*)` is called for every rank's parcel, its own first; with nullptr for one that did not come.
+///
+/// **Steps** size - 1. **Bytes** of a parcel: once per hop from its owner to the last rank that wants it.
+/// **Memory** two parcels, none where memory is lent. **Order** rank r visits r, r-1, ..., r+1.
+/// **Overlap** a parcel travels on while it is visited.
+/// Throws what visit throws, after poisoning; what the communicator throws.
+/// Source: Ring Attention (Liu et al., 2023); zhuzilin/ring-flash-attention.
+/// \snippet collective/ring_pass_test.cpp ring_pass
+template <int N, communicator C, class Receive, class Wanted, class Visit>
+void ring_pass(C& comm, const parcel<N>& mine, Receive receive, Wanted wanted, Visit visit, stream_t<C> stream) {
+  using ring = schedule::ring;
+  int const me = comm.rank(), size = comm.size(), next = ring::to(me, size), previous = ring::from(me, size);
+  // A parcel goes on to `to` as long as that rank or one behind it wants it.
+  auto const travels = [&](int origin, int to) {
+    for (int rank = to; rank != origin; rank = ring::to(rank, size)) {
+      if (wanted(rank, origin)) return true;
+    }
+    return false;
+  };
+
+  // The own parcel's request lives to the end: where memory is lent, ranks further on still read it.
+  request_t<C> home, moving[2];
+  or_poison(comm, [&] {
+    parcel<N> held = mine;
+    bool present = true;
+    request_t<C>* brought = nullptr;  // the request that brought the held parcel
+    for (int step = 0; step < size; ++step) {
+      int const origin = ring::held(me, size, step), coming = ring::held(me, size, step + 1);
+      bool const last = step == ring::steps(size);
+      bool const sends = !last && travels(origin, next), receives = !last && travels(coming, me);
+      parcel<N> arriving{};
+      request_t<C>& posted = step == 0 ? home : moving[step % 2];
+      if (sends || receives) {
+        for (piece& each : held.pieces) each.peer = wire(comm, next);
+        if (receives) arriving = receive(coming, step % 2);
+        for (piece& each : arriving.pieces) each.peer = wire(comm, previous);
+        posted = comm.post({.sends = {held.pieces, sends ? std::size_t{N} : 0},
+                            .receives = {arriving.pieces, receives ? std::size_t{N} : 0}},
+                           stream);
+      }
+      visit(origin, present ? &held : nullptr);
+      if constexpr (lends<C>) {
+        if (brought != nullptr) brought->release(stream);
+      }
+      brought = nullptr;
+      if (sends || receives) {
+        posted.arrived(stream);
+        if (step > 0) posted.reusable(stream);
+      }
+      if (receives) {
+        held = arriving;
+        if constexpr (lends<C>) {
+          for (int i = 0; i < N; ++i) held.pieces[i] = posted.received(i);
+          brought = &posted;
+        }
+      }
+      present = receives;
+    }
+    home.reusable(stream);
+  });
+}
+
+}  // namespace ringfold

@@ -1,0 +1,136 @@
+#pragma once
+
+#include <ringfold/algebra/exponential.hpp>
+#include <ringfold/kernel/attention.hpp>
+#include <ringfold/kernel/operands.hpp>
+
+/// \file
+/// Attention on one rank, one key at a time: the definition that faster kernels are held against.
+
+namespace ringfold {
+
+namespace detail::numbers {
+// With exp2 and log2, what a kernel needs of a number beyond operators. A user's number brings its own, by name.
+inline float fma(float a, float b, float c) { return fused(a, b, c); }
+inline double fma(double a, double b, double c) { return fused(a, b, c); }
+/// The larger; a when b is not a number.
+template <class A>
+A max(A a, A b) {
+  return a < b ? b : a;
+}
+}  // namespace detail::numbers
+
+namespace detail {
+
+template <class P>
+struct reference_state {
+  using A = typename P::accumulate;
+  P p;
+  A factor;
+  view<A, 4> q, o;
+  view<A, 3> maximum, sum;
+};
+
+/// The running softmax of one query: its largest score so far, the sum of weights and of weighted values.
+template <class A, class T>
+void fold_key(A score, A& maximum, A& sum, A* o, const T* value, extent stride, extent dim) {
+  using numbers::fma, numbers::max;
+  A const none = A(-__builtin_inf()), before = maximum;
+  maximum = max(before, score);
+  A const top = maximum == none ? A(0.0) : maximum;  // -inf less -inf is not a number
+  A const keep = exp2(before - top), weight = exp2(score - top);
+  sum = fma(sum, keep, weight);
+  for (extent d = 0; d < dim; ++d) o[d] = fma(weight, A(value[d * stride]), o[d] * keep);
+}
+
+}  // namespace detail
+
+/// Online softmax in the accumulation type, one (query, key) pair after the other; scores in units of log2.
+///
+/// Any number type serves: one with scalar_traits, made from double, with + - * / < == and, found by
+/// argument-dependent lookup, exp2, log2, fma and max. It must be trivially copyable.
+/// Queries are copied by prepare(); keys and values are read during accumulate() only.
+/// A score of -inf counts as hidden. Memory: batch * rows * heads * (dim + value_dim + 2) accumulators.
+/// Source: Milakov and Gimelshein, Online normalizer calculation for softmax (2018).
+struct reference_kernel : local_attention {
+  /// \throws size_overflow, or usage_error when the arena is too small.
+  template <class P>
+  detail::reference_state<P> state(const P& p, arena<host_space>& memory) const {
+    using A = typename P::accumulate;
+    extent const rows = p.queries.rows(p.owner), heads = p.head.query;
+    detail::reference_state<P> s{p, A(p.score.scale * detail::log2_of_e), {}, {}, {}, {}};
+    s.q = memory.take_view<A>(p.batch, rows, heads, p.dim);
+    s.o = memory.take_view<A>(p.batch, rows, heads, p.value_dim);
+    s.maximum = memory.take_view<A>(p.batch, rows, heads);
+    s.sum = memory.take_view<A>(p.batch, rows, heads);
+    return s;
+  }
+
+  /// \throws shape_error when q is not [batch, rows of the owner, query heads, dim].
+  template <class P>
+  void prepare(detail::reference_state<P>& s, view<const typename P::element, 4> q, host_stream on) const {
+    using A = typename P::accumulate;
+    detail::check_queries(s.p, q);
+    on.elementwise([](A& to, const auto& from) { to = A(from); }, s.q, q);
+    on.elementwise([](A& o) { o = A(0.0); }, s.o);
+    on.elementwise([](A& maximum, A& sum) { maximum = A(-__builtin_inf()), sum = A(0.0); }, s.maximum, s.sum);
+  }
+
+  /// \throws shape_error when the block does not fit the problem, usage_error when its owner does not exist.
+  template <class P>
+  void accumulate(detail::reference_state<P>& s, block<typename P::element> kv, host_stream) const {
+    if (!kv.present()) return;
+    const P& p = s.p;
+    detail::check_block(p, kv);
+    p.queries.for_each_position(p.owner, [&](extent row, extent query) {
+      p.keys.for_each_position(kv.owner, [&](extent key_row, extent key) {
+        if (p.mask_of.allows(query, key)) fold(s, kv, row, key_row);
+      });
+    });
+  }
+
+  /// \throws shape_error when the partial does not fit the problem.
+  template <class P, class Base>
+  void close(detail::reference_state<P>& s, partial<typename P::accumulate, host_space, Base> out, host_stream) const {
+    using A = typename P::accumulate;
+    const P& p = s.p;
+    detail::check_partial(p, out);
+    for (extent b = 0; b < p.batch; ++b) {
+      for (extent row = 0; row < s.q.extents[row_axis]; ++row) {
+        for (extent head = 0; head < p.head.query; ++head) {
+          A const sum = s.sum(b, row, head);
+          bool const empty = sum == A(0.0);
+          out.lse(b, row, head) =
+              empty ? A(-__builtin_inf()) : detail::log_sum<Base>(s.maximum(b, row, head), log2(sum));
+          for (extent d = 0; d < p.value_dim; ++d) {
+            out.o(b, row, head, d) = empty ? A(0.0) : s.o(b, row, head, d) / sum;
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  /// Folds one key row into one query row, for every batch and head.
+  template <class P>
+  static void fold(detail::reference_state<P>& s, const block<typename P::element>& kv, extent row, extent key_row) {
+    using A = typename P::accumulate;
+    using detail::numbers::fma;
+    const P& p = s.p;
+    auto const range = detail::readers(p.head, kv.first_key, kv.k.extents[head_axis]);
+    for (extent b = 0; b < p.batch; ++b) {
+      for (extent head = range.first; head < range.first + range.count; ++head) {
+        extent const key_head = (p.head.first_query + head) / p.head.group - kv.first_key;
+        const A* const q = &s.q(b, row, head, 0);
+        const auto* const k = &kv.k(b, key_row, key_head, 0);
+        A dot = A(0.0);
+        for (extent d = 0; d < p.dim; ++d) dot = fma(q[d], A(k[d * kv.k.strides[dim_axis]]), dot);
+        A const score = fma(dot, s.factor, A(0.0));  // rounded, so that nothing can contract it with what follows
+        detail::fold_key(score, s.maximum(b, row, head), s.sum(b, row, head), &s.o(b, row, head, 0),
+                         &kv.v(b, key_row, key_head, 0), kv.v.strides[dim_axis], p.value_dim);
+      }
+    }
+  }
+};
+
+}  // namespace ringfold

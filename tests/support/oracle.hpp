@@ -1,0 +1,105 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <vector>
+
+/// \file
+/// Attention by its definition, in double, over whole sequences: what every kernel and schedule is held against.
+/// It shares no code with the library.
+
+namespace oracle {
+
+using index = std::int64_t;
+
+struct sizes {
+  index batch = 1, queries = 0, keys = 0, heads = 1, kv_heads = 1, dim = 1, value_dim = 1;
+  double scale = 0;  ///< 0 means 1 / sqrt(dim)
+};
+
+/// o is [batch, query, head, value_dim], lse (natural) is [batch, query, head].
+struct result {
+  std::vector<double> o, lse;
+};
+
+/// q [batch, query, head, dim], k [batch, key, kv head, dim], v [batch, key, kv head, value_dim], all dense and in the
+/// order of the whole sequence; allows(query position, key position).
+template <class Allows>
+result attention(const sizes& s, const std::vector<double>& q, const std::vector<double>& k,
+                 const std::vector<double>& v, Allows allows) {
+  double const scale = s.scale != 0 ? s.scale : 1 / std::sqrt(static_cast<double>(s.dim));
+  double const infinity = std::numeric_limits<double>::infinity();
+  auto const at = [](const std::vector<double>& all, index i) { return all[static_cast<std::size_t>(i)]; };
+  result made;
+  std::vector<double> scores(static_cast<std::size_t>(s.keys));
+  for (index b = 0; b < s.batch; ++b) {
+    for (index i = 0; i < s.queries; ++i) {
+      for (index h = 0; h < s.heads; ++h) {
+        index const kv = h / (s.heads / s.kv_heads);
+        double largest = -infinity;
+        for (index j = 0; j < s.keys; ++j) {
+          double dot = 0;
+          for (index d = 0; d < s.dim; ++d) {
+            dot += at(q, ((b * s.queries + i) * s.heads + h) * s.dim + d) *
+                   at(k, ((b * s.keys + j) * s.kv_heads + kv) * s.dim + d);
+          }
+          double& score = scores[static_cast<std::size_t>(j)];
+          score = allows(i, j) ? dot * scale : -infinity;
+          if (score > largest) largest = score;
+        }
+        double sum = 0;
+        std::vector<double> row(static_cast<std::size_t>(s.value_dim), 0.0);
+        for (index j = 0; j < s.keys && largest > -infinity; ++j) {
+          if (at(scores, j) == -infinity) continue;
+          double const weight = std::exp(at(scores, j) - largest);
+          sum += weight;
+          for (index d = 0; d < s.value_dim; ++d) {
+            row[static_cast<std::size_t>(d)] += weight * at(v, ((b * s.keys + j) * s.kv_heads + kv) * s.value_dim + d);
+          }
+        }
+        made.lse.push_back(sum > 0 ? largest + std::log(sum) : -infinity);
+        for (double const each : row) made.o.push_back(sum > 0 ? each / sum : 0.0);
+      }
+    }
+  }
+  return made;
+}
+
+/// Uniform numbers in [-bound, bound], rounded to T, as doubles.
+template <class T>
+std::vector<double> uniform(index count, std::uint64_t seed, double bound = 1.7) {
+  std::mt19937_64 random(seed);
+  std::uniform_real_distribution<float> numbers(static_cast<float>(-bound), static_cast<float>(bound));
+  std::vector<double> made;
+  for (index i = 0; i < count; ++i) made.push_back(static_cast<double>(static_cast<T>(numbers(random))));
+  return made;
+}
+
+struct difference {
+  double relative = 0;  ///< |a - b|_2 / |b|_2
+  double largest = 0;   ///< max |a - b|; infinite where only one of them is finite
+};
+
+template <class A>
+difference compare(const std::vector<A>& got, const std::vector<double>& wanted) {
+  difference made;
+  double square = 0, norm = 0;
+  if (got.size() != wanted.size()) return {INFINITY, INFINITY};
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    double const a = static_cast<double>(got[i]), b = wanted[i];
+    if (a == b) {
+      norm += std::isfinite(b) ? b * b : 0;
+      continue;
+    }
+    double const apart = std::isfinite(a) && std::isfinite(b) ? std::fabs(a - b) : INFINITY;
+    made.largest = std::fmax(made.largest, apart);
+    square += apart * apart;
+    norm += std::isfinite(b) ? b * b : 0;
+  }
+  made.relative = square == 0 ? 0 : std::sqrt(square / (norm > 0 ? norm : 1));
+  return made;
+}
+
+}  // namespace oracle

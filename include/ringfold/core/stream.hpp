@@ -18,15 +18,15 @@ concept stream = std::copyable<S> && requires(S s, const piece& p) {
 
 namespace detail {
 
-template <int Rank, class F, class... V>
-void for_each_element(F& f, V... views) {
+template <int Rank, class F, class First, class... Rest>
+void for_each_element(F& f, First first, Rest... rest) {
   if constexpr (Rank == 0) {
-    f(*views.data...);
+    f(*first.data, *rest.data...);
   } else {
-    extent const count = (views, ...).extents[(views, ...).rank - Rank];
-    for (extent i = 0; i < count; ++i) {
-      for_each_element<Rank - 1>(f, views...);
-      ((views.data += views.strides[V::rank - Rank]), ...);
+    for (extent i = 0; i < first.extents[First::rank - Rank]; ++i) {
+      for_each_element<Rank - 1>(f, first, rest...);
+      first.data += first.strides[First::rank - Rank];
+      ((rest.data += rest.strides[Rest::rank - Rank]), ...);
     }
   }
 }

@@ -20,7 +20,7 @@ struct hull {
 /// A mask answers for one pair, for a rectangle (skip and full only when sure), and whether two
 /// segments hold any visible pair (exactly: both ends of a wire decide by it what travels).
 template <class M>
-concept mask = std::copyable<M> && requires(const M& m, extent position, hull rows, segment part) {
+concept mask = std::copy_constructible<M> && requires(const M& m, extent position, hull rows, segment part) {
   { m.allows(position, position) } -> std::same_as<bool>;
   { m.classify(rows, rows) } -> std::same_as<coverage>;
   { m.meets(part, part) } -> std::same_as<bool>;

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <ringfold/comm/member.hpp>
+
+/// \file
+/// The ranks of one launch, and the wires between them.
+
+namespace ringfold::detail {
+
+/// All ranks of a launch: one fate.
+template <class Stream>
+class team {
+ public:
+  team(int ranks, std::chrono::nanoseconds deadline) : deadline_(deadline) {
+    for (int rank = 0; rank < ranks; ++rank) members_.push_back(std::make_unique<member<Stream>>(*this, rank));
+  }
+
+  int size() const noexcept { return static_cast<int>(members_.size()); }
+  std::chrono::nanoseconds deadline() const noexcept { return deadline_; }
+  member<Stream>& at(int rank) noexcept { return *members_[static_cast<std::size_t>(rank)]; }
+  detail::fate& fate() noexcept { return fate_; }
+
+  /// An exception unwinds a live exchange of this rank; its text is not known yet.
+  void unwinding(int rank) noexcept {
+    fate_.unwinding(rank);
+    ring_all();
+  }
+
+  /// This rank's part is done. \throws transport_error when an exception has unwound a live exchange on the way
+  void returned(int rank) {
+    if (!fate_.sealed() || fate_.told() || fate_.origin() != rank) return;
+    throw transport_error(say("rank %d: an exception unwound a live exchange, and was caught", rank), {.rank = rank});
+  }
+
+  /// The exception that is being handled on this rank stops all others, unless they were stopped before.
+  void poison_by_current(int rank) noexcept {
+    try {
+      throw;
+    } catch (const poisoned&) {
+    } catch (const std::exception& cause) {
+      fate_.tell(rank, cause.what(), std::current_exception());
+    } catch (...) {
+      fate_.tell(rank, "an exception that is no std::exception", std::current_exception());
+    }
+    ring_all();
+  }
+
+ private:
+  void ring_all() noexcept {
+    for (auto& each : members_) each->ring();
+  }
+
+  std::chrono::nanoseconds deadline_;
+  detail::fate fate_;
+  std::vector<std::unique_ptr<member<Stream>>> members_;
+};
+
+/// One mailbox per ordered pair of ranks. A wire is split off by all ranks, each when it gets there.
+template <class Stream>
+class wire {
+ public:
+  explicit wire(team<Stream>& all)
+      : team_(all), boxes_(static_cast<std::size_t>(all.size() * all.size())), ends_(static_cast<std::size_t>(all.size())) {}
+
+  member<Stream>& at(int rank) noexcept { return team_.at(rank); }
+
+  mailbox& box(int from, int to) noexcept { return boxes_[static_cast<std::size_t>(from * team_.size() + to)]; }
+
+  /// The number of this rank's next exchange.
+  long next_step(int rank) noexcept { return ends_[static_cast<std::size_t>(rank)].steps++; }
+
+  /// The wire that this rank's next split leads to: the same for the k-th split of every rank.
+  wire& split(int rank) {
+    std::size_t const k = ends_[static_cast<std::size_t>(rank)].splits++;
+    std::lock_guard const hold(splitting_);
+    while (parts_.size() <= k) parts_.push_back(std::make_unique<wire>(team_));
+    return *parts_[k];
+  }
+
+ private:
+  struct alignas(64) end {
+    long steps = 0;
+    std::size_t splits = 0;
+  };
+
+  team<Stream>& team_;
+  std::vector<mailbox> boxes_;
+  std::vector<end> ends_;
+  std::mutex splitting_;
+  std::vector<std::unique_ptr<wire>> parts_;
+};
+
+}  // namespace ringfold::detail

@@ -1,0 +1,172 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+/// \file
+/// What each schedule must send, worked out from token positions alone: who holds which token, who sees which key.
+/// It shares no code with the library, so that counted bytes can be held against it.
+
+namespace ringfold::examples {
+
+using number = std::int64_t;
+
+/// An attention as its positions see it: query i sees the keys i - left .. i + right.
+struct traffic {
+  std::vector<std::vector<number>> queries, keys;  ///< positions by rank
+  number left, right;
+  number batch = 1, heads = 1, kv_heads = 1, dim = 1, value_dim = 1;
+  number element_bytes = 4, sum_bytes = 4;
+};
+
+/// What one rank sends in one forward call.
+struct sent {
+  number bytes = 0;
+  number steps = 0;
+  void add(number more) { bytes += more; }
+};
+
+namespace detail {
+
+inline bool sees(const std::vector<number>& queries, std::vector<number> keys, number left, number right) {
+  std::sort(keys.begin(), keys.end());
+  for (number const query : queries) {
+    auto const first = std::lower_bound(keys.begin(), keys.end(), query - left);
+    if (first != keys.end() && *first <= query + right) return true;
+  }
+  return false;
+}
+
+/// Rows of ranks put together, e.g. of a row of a grid.
+inline std::vector<number> joined(const std::vector<std::vector<number>>& all, const std::vector<int>& ranks) {
+  std::vector<number> rows;
+  for (int const rank : ranks) {
+    auto const& part = all[static_cast<std::size_t>(rank)];
+    rows.insert(rows.end(), part.begin(), part.end());
+  }
+  return rows;
+}
+
+/// The first and one-past-last of `total` things that the part-th of `parts` gets; the first parts get one more.
+struct share {
+  number first, end;
+};
+inline share share_of(number total, number parts, number part) {
+  number const each = total / parts, more = total % parts;
+  number const first = part * each + std::min(part, more);
+  return {first, first + each + (part < more ? 1 : 0)};
+}
+
+}  // namespace detail
+
+/// A ring over groups of ranks that act as one: members[g] are the ranks whose rows group g holds, holders[g] those
+/// for whose queries it fetches. Adds what group `me` forwards of keys with `heads` heads.
+inline void add_ring(sent& to, const traffic& t, const std::vector<std::vector<int>>& holders,
+                     const std::vector<std::vector<int>>& members, int me, number heads) {
+  int const size = static_cast<int>(members.size());
+  for (int step = 0; step + 1 < size; ++step) {
+    int const origin = (me + size - step) % size, coming = (me + size - step - 1) % size;
+    auto const keys = detail::joined(t.keys, members[static_cast<std::size_t>(origin)]);
+    auto const next_keys = detail::joined(t.keys, members[static_cast<std::size_t>(coming)]);
+    auto const wanted = [&](int first, int stop, const std::vector<number>& block) {
+      for (int g = first; g != stop; g = (g + 1) % size) {
+        if (detail::sees(detail::joined(t.queries, holders[static_cast<std::size_t>(g)]), block, t.left, t.right)) {
+          return true;
+        }
+      }
+      return false;
+    };
+    bool const sends = wanted((me + 1) % size, origin, keys), receives = wanted(me, coming, next_keys);
+    if (sends) to.add(static_cast<number>(keys.size()) * t.batch * heads * (t.dim + t.value_dim) * t.element_bytes);
+    to.steps += sends || receives;
+  }
+}
+
+/// Ring attention: ring(ranks, kernel).
+inline sent ring_traffic(const traffic& t, int me) {
+  std::vector<std::vector<int>> each;
+  for (int rank = 0; rank < static_cast<int>(t.keys.size()); ++rank) each.push_back({rank});
+  sent made;
+  add_ring(made, t, each, each, me, t.kv_heads);
+  return made;
+}
+
+/// gather(ranks, kernel, heads_at_once).
+inline sent gather_traffic(const traffic& t, int me, number heads_at_once) {
+  sent made;
+  bool any = false;
+  for (int other = 0; other < static_cast<int>(t.keys.size()); ++other) {
+    auto const rank = static_cast<std::size_t>(me), peer = static_cast<std::size_t>(other);
+    if (other == me) continue;
+    bool const sends = detail::sees(t.queries[peer], t.keys[rank], t.left, t.right);
+    bool const receives = detail::sees(t.queries[rank], t.keys[peer], t.left, t.right);
+    if (sends) {
+      made.add(static_cast<number>(t.keys[rank].size()) * t.batch * t.kv_heads * (t.dim + t.value_dim) * t.element_bytes);
+    }
+    any = any || sends || receives;
+  }
+  if (any && t.batch > 0) made.steps = (t.kv_heads + heads_at_once - 1) / heads_at_once;
+  return made;
+}
+
+/// ulysses(rows of `across` neighbours, ring(columns, kernel)); across = all ranks is plain Ulysses.
+inline sent usp_traffic(const traffic& t, int me, int across) {
+  int const size = static_cast<int>(t.keys.size()), down = size / across, row = me / across, column = me % across;
+  std::vector<std::vector<int>> rows(static_cast<std::size_t>(down));
+  for (int rank = 0; rank < size; ++rank) rows[static_cast<std::size_t>(rank / across)].push_back(rank);
+  auto const count = [](const std::vector<std::vector<number>>& all, int rank) {
+    return static_cast<number>(all[static_cast<std::size_t>(rank)].size());
+  };
+  number const group = t.heads / t.kv_heads;
+  auto const key_heads = [&](int j) {
+    auto const q = detail::share_of(t.heads, across, j);
+    return (q.end - 1) / group - q.first / group + 1;
+  };
+  auto const query_heads = [&](int j) {
+    auto const q = detail::share_of(t.heads, across, j);
+    return q.end - q.first;
+  };
+
+  sent made;
+  auto const& mine = rows[static_cast<std::size_t>(row)];
+  auto const block = detail::joined(t.keys, mine);
+  bool needed = false;  // by any rank of my column, for whose heads my row fetches its keys
+  for (const auto& other : rows) needed = needed || detail::sees(detail::joined(t.queries, other), block, t.left, t.right);
+  bool queries = false, keys = false;
+  for (int j = 0; j < across; ++j) {
+    if (j == column) continue;
+    int const peer = row * across + j;
+    made.add(count(t.queries, me) * t.batch * query_heads(j) * t.dim * t.element_bytes);
+    if (needed) made.add(count(t.keys, me) * t.batch * key_heads(j) * (t.dim + t.value_dim) * t.element_bytes);
+    made.add(count(t.queries, peer) * t.batch * query_heads(column) * (t.value_dim + 1) * t.sum_bytes);
+    queries = queries || count(t.queries, me) + count(t.queries, peer) > 0;
+    keys = keys || (needed && count(t.keys, me) + count(t.keys, peer) > 0);
+  }
+  if (t.batch > 0) made.steps += 2 * queries + keys;  // queries there, outputs back; keys and values
+  add_ring(made, t, rows, rows, row, key_heads(column));
+  return made;
+}
+
+/// ring(nodes, ring(rows of `local` neighbours, kernel)).
+inline sent double_ring_traffic(const traffic& t, int me, int local) {
+  int const size = static_cast<int>(t.keys.size()), nodes = size / local, node = me / local, place = me % local;
+  sent made;
+  // Between nodes: my block goes on as long as anybody on a node further on needs it.
+  std::vector<std::vector<int>> holders, members;
+  for (int n = 0; n < nodes; ++n) {
+    members.push_back({n * local + place});
+    holders.emplace_back();
+    for (int j = 0; j < local; ++j) holders.back().push_back(n * local + j);
+  }
+  add_ring(made, t, holders, members, node, t.kv_heads);
+  // Within my node, once for every node whose blocks come by.
+  for (int n = 0; n < nodes; ++n) {
+    std::vector<std::vector<int>> own, theirs;
+    for (int j = 0; j < local; ++j) own.push_back({node * local + j}), theirs.push_back({n * local + j});
+    add_ring(made, t, own, theirs, place, t.kv_heads);
+  }
+  return made;
+}
+
+}  // namespace ringfold::examples

@@ -1,0 +1,168 @@
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <ringfold/attention/gather.hpp>
+#include <ringfold/attention/plan.hpp>
+#include <ringfold/attention/ring.hpp>
+#include <ringfold/attention/ulysses.hpp>
+#include <ringfold/comm/threads.hpp>
+#include <ringfold/core/group.hpp>
+#include <ringfold/wrap/counted.hpp>
+
+#include "oracle.hpp"
+#include "sharded.hpp"
+#include "../../examples/support/traffic.hpp"
+
+/// \file
+/// Every schedule by name, run on thread ranks over global tensors, with what it sent and what it had to send.
+
+namespace schedules {
+
+using ringfold::extent;
+using ringfold::layout;
+
+enum class name { ring, gather, ulysses, usp, double_ring, ring_of_ulysses, gather_of_ring };
+inline constexpr name names[] = {name::ring, name::gather, name::ulysses, name::usp, name::double_ring,
+                                 name::ring_of_ulysses, name::gather_of_ring};
+
+/// The largest divisor of P whose square does not exceed P: the columns of the grid that two-level schedules use.
+inline int columns(int ranks) {
+  int best = 1;
+  for (int d = 1; d * d <= ranks; ++d) best = ranks % d == 0 ? d : best;
+  return best;
+}
+
+/// Calls f with the attention of that name over a communicator.
+template <class C, class Kernel, class F>
+void with(name which, C comm, Kernel kernel, F f) {
+  using namespace ringfold;
+  auto const g = grid(comm, comm.size() / columns(comm.size()), columns(comm.size()));
+  switch (which) {
+    case name::ring: return f(ring(comm, kernel));
+    case name::gather: return f(gather(comm, kernel));
+    case name::ulysses: return f(ulysses(comm, kernel));
+    case name::usp: return f(ulysses(g.row(), ring(g.col(), kernel)));
+    case name::double_ring: return f(ring(g.col(), ring(g.row(), kernel)));
+    case name::ring_of_ulysses: return f(ring(g.col(), ulysses(g.row(), kernel)));
+    case name::gather_of_ring: return f(gather(g.col(), ring(g.row(), kernel), 2));
+  }
+}
+
+/// A problem over global tensors, dense [batch, token, head, dim].
+template <class T>
+struct experiment {
+  layout tokens;
+  ringfold::shape shape;
+  ringfold::band mask;
+  sharded::memory_order order = sharded::memory_order::bshd;
+  std::vector<double> q, k, v;
+
+  experiment(layout on, ringfold::shape s, ringfold::band m, std::uint64_t seed, double bound = 1.7)
+      : tokens(std::move(on)), shape(s), mask(m) {
+    if (shape.kv_heads == 0) shape.kv_heads = shape.heads;
+    if (shape.value_dim == 0) shape.value_dim = shape.dim;
+    extent const rows = shape.batch * tokens.tokens();
+    q = oracle::uniform<T>(rows * shape.heads * shape.dim, seed, bound);
+    k = oracle::uniform<T>(rows * shape.kv_heads * shape.dim, seed + 1, bound);
+    v = oracle::uniform<T>(rows * shape.kv_heads * shape.value_dim, seed + 2, bound);
+  }
+
+  auto problem() const { return ringfold::make_problem<T>(tokens, shape, mask); }
+
+  oracle::result exact() const {
+    return oracle::attention({shape.batch, tokens.tokens(), tokens.tokens(), shape.heads, shape.kv_heads, shape.dim,
+                              shape.value_dim},
+                             q, k, v, [this](extent i, extent j) { return mask.allows(i, j); });
+  }
+
+  ringfold::examples::traffic traffic() const {
+    std::vector<std::vector<ringfold::examples::number>> positions(static_cast<std::size_t>(tokens.ranks()));
+    for (int rank = 0; rank < tokens.ranks(); ++rank) {
+      tokens.for_each_position(rank, [&](extent, extent p) { positions[static_cast<std::size_t>(rank)].push_back(p); });
+    }
+    return {positions, positions, mask.left(), mask.right(), shape.batch, shape.heads, shape.kv_heads, shape.dim,
+            shape.value_dim, sizeof(T), sizeof(ringfold::accumulate_t<T>)};
+  }
+};
+
+/// What came out, gathered: o [batch, token, head, value_dim], lse [batch, token, head], and each rank's counters.
+template <class T>
+struct outcome {
+  std::vector<T> o;
+  std::vector<ringfold::accumulate_t<T>> lse;
+  std::vector<ringfold::counters> books;
+  extent most_workspace = 0;
+};
+
+/// Runs one rank's part and writes it into the outcome under a lock.
+template <class T, class C, class Kernel>
+void run_rank(const experiment<T>& e, name which, C comm, Kernel kernel, outcome<T>& all, std::mutex& guard,
+              int repeats = 1) {
+  using A = ringfold::accumulate_t<T>;
+  auto const p = e.problem();
+  int const rank = comm.rank();
+  extent const rows = e.tokens.rows(rank), b = e.shape.batch, h = e.shape.heads, dv = e.shape.value_dim;
+  auto const q = sharded::scatter<T>(e.q, e.tokens, rank, e.order, b, h, e.shape.dim);
+  auto const k = sharded::scatter<T>(e.k, e.tokens, rank, e.order, b, e.shape.kv_heads, e.shape.dim);
+  auto const v = sharded::scatter<T>(e.v, e.tokens, rank, e.order, b, e.shape.kv_heads, dv);
+  auto const q_before = q.memory, k_before = k.memory, v_before = v.memory;
+  auto out = sharded::make_shard<T>(e.order, b, rows, h, dv);
+  std::vector<A> lse(static_cast<std::size_t>(b * rows * h + 1));
+  ringfold::counters book;
+  with(which, ringfold::counted(comm, book), kernel, [&](auto attend) {
+    ringfold::plan run(attend, p);
+    for (int i = 0; i < repeats; ++i) {
+      book = {};
+      run.forward(q, k, v, out.whole, ringfold::dense(lse.data(), b, rows, h));
+    }
+    std::lock_guard const lock(guard);
+    all.most_workspace = std::max(all.most_workspace, run.workspace());
+  });
+  auto const same = [](const auto& a, const auto& c) {
+    return a.empty() || std::memcmp(a.data(), c.data(), a.size() * sizeof(a[0])) == 0;
+  };
+  if (!same(q.memory, q_before) || !same(k.memory, k_before) || !same(v.memory, v_before)) {
+    throw ringfold::usage_error(ringfold::say("an input was written"));
+  }
+  std::vector<T> dense_out(static_cast<std::size_t>(b * rows * h * dv));
+  auto const to = ringfold::dense(dense_out.data(), b, rows, h, dv);
+  ringfold::host_stream{}.copy(piece_of(to, ringfold::role::output), piece_of(out.whole, ringfold::role::output));
+  lse.pop_back();
+  std::lock_guard const lock(guard);
+  sharded::gather(all.o, dense_out, e.tokens, rank, b, h * dv);
+  sharded::gather(all.lse, lse, e.tokens, rank, b, h);
+  all.books[static_cast<std::size_t>(rank)] = book;
+}
+
+/// Runs a schedule on as many thread ranks as the layout has.
+template <class T, class Kernel>
+outcome<T> run(const experiment<T>& e, name which, Kernel kernel, int repeats = 1) {
+  std::size_t const rows = static_cast<std::size_t>(e.shape.batch * e.tokens.tokens() * e.shape.heads);
+  outcome<T> all{std::vector<T>(rows * static_cast<std::size_t>(e.shape.value_dim)),
+                 std::vector<ringfold::accumulate_t<T>>(rows),
+                 std::vector<ringfold::counters>(static_cast<std::size_t>(e.tokens.ranks()))};
+  std::mutex guard;
+  ringfold::run_ranks(e.tokens.ranks(),
+                      [&](ringfold::threads comm) { run_rank(e, which, comm, kernel, all, guard, repeats); });
+  return all;
+}
+
+/// What a rank must send, worked out without the library; not known for schedules that no paper counts.
+template <class T>
+bool expected(const experiment<T>& e, name which, int rank, ringfold::examples::sent& sent) {
+  auto const t = e.traffic();
+  int const across = columns(e.tokens.ranks());
+  switch (which) {
+    case name::ring: sent = ring_traffic(t, rank); return true;
+    case name::gather: sent = gather_traffic(t, rank, 1); return true;
+    case name::ulysses: sent = usp_traffic(t, rank, e.tokens.ranks()); return true;
+    case name::usp: sent = usp_traffic(t, rank, across); return true;
+    case name::double_ring: sent = double_ring_traffic(t, rank, across); return true;
+    default: return false;
+  }
+}
+
+}  // namespace schedules

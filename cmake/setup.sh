@@ -22,15 +22,21 @@ ringfold_as_root() {
 # Installs those of the named Debian packages that are not there.
 ringfold_packages() {
   local package missing=()
-  command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || return 0
+  command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || return 0  # then CMake says what it misses
   for package in "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   echo "ringfold: installing ${missing[*]}"
-  ringfold_as_root apt-get update -qq || true
-  ringfold_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
-    >/dev/null || ringfold_stop "apt-get could not install ${missing[*]}"
+  local log
+  log=$(mktemp)
+  if ! { ringfold_as_root apt-get update -qq || true
+         ringfold_as_root env DEBIAN_FRONTEND=noninteractive \
+           apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    cat "$log" >&2
+    ringfold_stop "apt-get could not install ${missing[*]}"
+  fi
+  rm "$log"
 }
 
 # Does this compiler, with its standard library, take the C++20 that the headers are written in?
@@ -92,7 +98,7 @@ ringfold_setup() {
   ringfold_packages "${packages[@]}"
 }
 
-# ringfold_configure <build folder> [options...]: quiet, except for what CMake wants this project's user to know.
+# ringfold_configure <build folder> [options...]: quiet, but for the notes that match ringfold_notes (all by default).
 ringfold_configure() {
   local build=$1 log=$1/configure.log generator=()
   shift
@@ -103,7 +109,7 @@ ringfold_configure() {
     cat "$log"
     ringfold_stop "could not configure $build"
   fi
-  sed -n 's/^-- ringfold/ringfold/p' "$log"
+  sed -n 's/^-- ringfold/ringfold/p' "$log" | grep -E "${ringfold_notes:-.}" || true
 }
 
 set -euo pipefail

@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/setup.sh
 ringfold_setup examples
 
-ringfold_configure build -D CMAKE_BUILD_TYPE=Release
+ringfold_notes='no (examples|compare_schedules)' ringfold_configure build -D CMAKE_BUILD_TYPE=Release
 cmake --build build --parallel "$(nproc)" --target compare_schedules
 data=examples/data/layer0
 exec build/examples/compare_schedules --ranks 4 --schedule all \

@@ -9,33 +9,24 @@ ringfold_stop() {
   exit 1
 }
 
-ringfold_as_root() {
-  if [ "$(id -u)" -eq 0 ]; then
-    "$@"
-  elif command -v sudo >/dev/null; then
-    sudo "$@"
-  else
-    ringfold_stop "please run as root, once: $*"
-  fi
-}
-
 # Installs those of the named Debian packages that are not there.
 ringfold_packages() {
-  local package missing=()
+  local package log missing=() root=()
   command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || return 0  # then CMake says what it misses
   for package in "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-  echo "ringfold: installing ${missing[*]}"
-  local log
-  log=$(mktemp)
-  if ! { ringfold_as_root apt-get update -qq || true
-         ringfold_as_root env DEBIAN_FRONTEND=noninteractive \
-           apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
-    cat "$log" >&2
-    ringfold_stop "apt-get could not install ${missing[*]}"
+
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || ringfold_stop "please run once as root: apt-get install ${missing[*]}"
+    root=(sudo)
   fi
+  echo "ringfold: installing ${missing[*]}"
+  log=$(mktemp)
+  "${root[@]}" apt-get update -qq >"$log" 2>&1 || true  # an offline machine may still hold the packages
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+    >>"$log" 2>&1 || { cat "$log" >&2; ringfold_stop "apt-get could not install ${missing[*]}"; }
   rm "$log"
 }
 

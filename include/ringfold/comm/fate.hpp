@@ -40,9 +40,11 @@ class fate {
     state_.store(state::told);
   }
 
-  int origin() const noexcept {
-    std::lock_guard const hold(mutex_);
-    return origin_;
+  /// If an exception unwound a live exchange of this rank, the rank has caught it itself.
+  void caught(int rank) noexcept {
+    if (!sealed() || told()) return;
+    line const text = say("rank %d caught an exception that unwound a live exchange", rank);
+    tell(rank, text.text, std::make_exception_ptr(transport_error(text, {.rank = rank, .origin = rank})));
   }
 
   /// The error of a rank that was stopped by it.

@@ -22,22 +22,37 @@ class mailbox {
 
  public:
   /// Room for one message: the sender writes it until it is full, the receiver reads it from then on.
-  class alignas(128) place {
+  class alignas(64) place {
    public:
-    /// Publishes a message; its lease says whose memory it is. `step` is the sender's exchange.
-    void send(const piece& sent, long step) noexcept {
+    /// Publishes a message of the sender's exchange number `step`, which sends borrowed memory on or not.
+    void send(const piece& sent, long step, bool sent_on) noexcept {
       sent_ = sent;
+      sent_on_ = sent_on;
       step_ = step;
       full_.store(true);
     }
     bool full() const noexcept { return full_.load(); }
     const piece& sent() const noexcept { return sent_; }
     long step() const noexcept { return step_; }
+    bool sent_on() const noexcept { return sent_on_; }
+
+    /// What fits in here is copied when it is posted: cheaper than to wait until it was read elsewhere.
+    static constexpr extent room = 40;
+    piece inside(const piece& like) noexcept {
+      piece made = like;
+      made.data = small_;
+      made.lease = nullptr;
+      extent stride = made.type.bytes();
+      for (int axis = 3; axis >= 0; --axis) made.strides[axis] = std::exchange(stride, stride * made.extents[axis]);
+      return made;
+    }
 
    private:
     friend mailbox;
     std::atomic<bool> full_{false};
+    bool sent_on_ = false;
     page* on_ = nullptr;
+    alignas(8) std::byte small_[room];
     long step_ = 0;
     piece sent_{};
   };
@@ -45,9 +60,9 @@ class mailbox {
   place& next_to_send() { return next(sender_); }
   place& next_to_receive() { return next(receiver_); }
 
-  /// The receiver has read the message; its place may be written again.
+  /// The receiver needs the message no more; its place may be written again.
   void taken(place& from) {
-    from.full_.store(false, std::memory_order_release);
+    from.full_.store(false);
     page& on = *from.on_;
     if (++on.taken < places) return;
     on.taken = 0;
@@ -60,11 +75,11 @@ class mailbox {
 
   struct page {
     place at[places];
+    alignas(64) int taken = 0;  // the receiver's
     page* next = nullptr;
-    int taken = 0;  // the receiver's
   };
 
-  struct alignas(64) cursor {
+  struct alignas(128) cursor {
     page* on = nullptr;
     int index = 0;
   };
@@ -94,7 +109,7 @@ class mailbox {
   }
 
   cursor sender_, receiver_;
-  alignas(64) std::mutex turning_;
+  alignas(128) std::mutex turning_;
   page* first_ = nullptr;
   page* spare_ = nullptr;
   std::vector<std::unique_ptr<page>> pages_;

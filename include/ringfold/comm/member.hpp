@@ -19,10 +19,11 @@ class team;
 
 /// A receive of a posted exchange.
 struct incoming {
-  piece at{};                      ///< the receiver's memory; the sender's, once borrowed
+  enum class state { pending, borrowed, done };
+  piece at{};  ///< the receiver's memory; the sender's, once borrowed
   mailbox* through = nullptr;
-  mailbox::place* from = nullptr;  ///< null once the message was taken
-  bool borrowed = false;
+  mailbox::place* from = nullptr;
+  state is = state::pending;
 };
 
 /// An exchange on its way. Slots are used again, so that their vectors keep their memory.
@@ -32,10 +33,11 @@ struct posted {
 
   lease lent;
   std::vector<incoming> receives;
-  std::vector<mailbox::place*> sends;
+  std::vector<mailbox::place*> sends;  ///< own memory on its way
   [[no_unique_address]] Stream stream{};
   int pending = 0;       ///< receives not taken yet
   int unwinding = 0;     ///< exceptions under way when it was posted
+  int lent_to = -1;      ///< the last peer that own memory was sent to
   long step = 0;         ///< counted per rank and wire
   bool live = false;     ///< a request holds it
   bool dropped = false;  ///< nobody will look at what it borrows
@@ -43,7 +45,12 @@ struct posted {
   posted* previous = nullptr;
   posted* next = nullptr;
 
-  bool complete() const noexcept { return pending == 0 && lent.claims() == 0; }
+  /// Whether all its own memory was read, and given back where it was lent.
+  bool reusable() noexcept {
+    while (!sends.empty() && !(sends.back()->full() && sends.back()->sent().lease == &lent)) sends.pop_back();
+    return sends.empty() && !lent.claimed();
+  }
+  bool complete() noexcept { return pending == 0 && reusable(); }
 };
 
 /// One rank's end of all its wires. Its own thread calls it, and nobody else; but anybody rings.
@@ -52,11 +59,14 @@ class alignas(128) member {
  public:
   using slot = posted<Stream>;
 
+  std::atomic<bool> has_returned{false};
+
   member(team<Stream>& all, int rank) : team_(all), rank_(rank) {}
 
   int rank() const noexcept { return rank_; }
   int size() const noexcept { return team_.size(); }
   void ring() noexcept { bell_.ring(); }
+  bool reads() const noexcept { return reads_.load(); }
 
   /// Runs a public operation: what fails in it poisons all ranks, unless it is a usage_error.
   template <class Work>
@@ -106,17 +116,24 @@ class alignas(128) member {
   }
 
   void send(slot& of, const piece& sent, mailbox& through) {
-    piece message = sent;
-    if (message.lease == nullptr) message.lease = &of.lent;
     mailbox::place& at = through.next_to_send();
-    static_cast<lease*>(message.lease)->claim();
-    at.send(message, of.step);
-    of.sends.push_back(&at);
+    piece message = sent;
+    if (std::same_as<typename Stream::space, host_space> && sent.bytes() <= mailbox::place::room) {
+      message = at.inside(sent);
+      of.stream.copy(message, sent);
+    } else if (sent.lease != nullptr) {
+      static_cast<lease*>(sent.lease)->send_on();
+    } else {
+      message.lease = &of.lent;
+      of.sends.push_back(&at);
+      of.lent_to = sent.peer;
+    }
+    at.send(message, of.step, message.lease != &of.lent && message.lease != nullptr);
     team_.at(sent.peer).ring();
   }
 
   void receive(slot& of, const piece& expected, mailbox& through) {
-    of.receives.push_back({expected, &through, &through.next_to_receive(), false});
+    of.receives.push_back({expected, &through, &through.next_to_receive()});
     of.receives.back().at.lease = nullptr;
     ++of.pending;
   }
@@ -127,8 +144,8 @@ class alignas(128) member {
   }
 
   void wait_reusable(slot& on) {
-    if (on.lent.claims() == 0) return;
-    wait(on, [&] { return on.lent.claims() == 0; });
+    if (on.reusable()) return;
+    wait(on, [&] { return on.reusable(); });
   }
 
   bool test(slot& on) {
@@ -141,14 +158,20 @@ class alignas(128) member {
       throw usage_error(say("received(%d): the exchange has %d receives", i, static_cast<int>(of.receives.size())));
     }
     incoming const& one = of.receives[static_cast<std::size_t>(i)];
-    if (one.from != nullptr) throw usage_error(say("received(%d): it has not arrived; call arrived() before", i));
+    if (one.is == incoming::state::pending) throw usage_error(say("received(%d): it has not arrived; call arrived() before", i));
     return one.at;
   }
 
   /// Gives back what the exchange borrowed.
   void release(slot& of) noexcept {
     for (incoming& each : of.receives) {
-      if (std::exchange(each.borrowed, false)) static_cast<lease*>(each.at.lease)->give_back();
+      if (each.is != incoming::state::borrowed) continue;
+      each.is = incoming::state::done;
+      if (each.at.lease) {
+        static_cast<lease*>(each.at.lease)->give_back();
+      } else {
+        each.through->taken(*each.from);
+      }
     }
   }
 
@@ -168,7 +191,7 @@ class alignas(128) member {
     if (ending.complete()) {
       ending.next = std::exchange(free_, &ending);
     } else {
-      bell_.wait(bell::forever, [&] { return ending.lent.readers() == 0; });
+      bell_.wait(bell::forever, [&] { return !team_.reading() && !ending.lent.borrowed(); });
     }
   }
 
@@ -183,11 +206,28 @@ class alignas(128) member {
     wait(ending, [&] { return ending.complete(); });
   }
 
+  /// While it lasts, no owner frees memory, for this rank may be reading it; it begins only while no rank has failed.
+  class reading {
+   public:
+    explicit reading(member& by) : by_(by) { by_.reads_.store(true); }
+    reading(const reading&) = delete;
+    reading& operator=(const reading&) = delete;
+    ~reading() {
+      by_.reads_.store(false);
+      if (by_.team_.fate().sealed()) by_.team_.ring_all();
+    }
+
+   private:
+    member& by_;
+  };
+
   template <class Ready>
   void wait(slot& on, Ready ready) {
     bool const in_time = bell_.wait(team_.deadline(), [&] {
       progress();
-      return ready();
+      if (ready()) return true;
+      if (team_.any_returned()) [[unlikely]] look_for_returned(on);
+      return false;
     });
     if (!in_time) expire(on);
   }
@@ -198,38 +238,40 @@ class alignas(128) member {
     for (slot *each = first_, *following = nullptr; each != nullptr; each = following) {
       following = each->next;
       for (incoming& one : each->receives) {
-        if (one.from != nullptr && one.from->full()) take(*each, one);
+        if (one.is == incoming::state::pending && one.from->full()) take(*each, one);
       }
       if (each->pending == 0) unlink(*each);
     }
   }
 
   void take(slot& to, incoming& one) {
-    piece const sent = one.from->sent();
-    lease& lent = *static_cast<lease*>(sent.lease);
-    struct reading {  // leaves the memory, whatever happens
-      lease& of;
-      bool done = false;
-      ~reading() {
-        if (!done) of.leave();
-      }
-    } reader{lent};
-    lent.enter();
-    stop_if_sealed();
+    piece const& sent = one.from->sent();
     if (!matches(sent, one.at)) disagree(to, one);
-    bool const borrow = borrows(one.at) && !to.dropped;
-    if (borrow) {
-      one.at.data = sent.data;
-      one.at.lease = sent.lease;
-      for (int axis = 0; axis < 4; ++axis) one.at.strides[axis] = sent.strides[axis];
-      one.borrowed = true;
-    } else if (!borrows(one.at)) {
+    auto* const lent = static_cast<lease*>(sent.lease);
+    bool const sent_on = one.from->sent_on(), lend = borrows(one.at), borrow = lend && !to.dropped;
+    bool allowed = true;
+    if (lent) {
+      reading const here(*this);
+      allowed = !team_.fate().sealed();
+      if (allowed && !lend) to.stream.copy(one.at, sent);
+      if (allowed && borrow) lent->borrow();
+    } else if (!lend) {
       to.stream.copy(one.at, sent);
     }
-    reader.done = true;
-    one.through->taken(*std::exchange(one.from, nullptr));
+    if (!allowed) stop();
+    if (borrow) one.at = lent_as(one.at, sent);
+    one.is = borrow ? incoming::state::borrowed : incoming::state::done;
     --to.pending;
-    if (!borrow) lent.give_back();
+    if (lent || !borrow) one.through->taken(*one.from);
+    if (sent_on) lent->was_read();
+    if (lent) team_.at(one.at.peer).ring();
+  }
+
+  static piece lent_as(piece receive, const piece& sent) {
+    receive.data = sent.data;
+    receive.lease = sent.lease;
+    for (int axis = 0; axis < 4; ++axis) receive.strides[axis] = sent.strides[axis];
+    return receive;
   }
 
   void stop_if_sealed() {
@@ -241,15 +283,35 @@ class alignas(128) member {
     for (auto& each : slots_) {
       if (each->live) release(*each);
     }
-    if (team_.fate().origin() == rank_) team_.returned(rank_);
+    team_.fate().caught(rank_);
     bell_.wait(patience, [&] { return team_.fate().told(); });
     throw team_.fate().verdict(rank_);
   }
 
+  /// A rank that has returned sends and receives no more.
+  void look_for_returned(const slot& on) const {
+    for (incoming const& one : on.receives) {
+      int const peer = one.at.peer;
+      if (one.is != incoming::state::pending || !team_.has_returned(peer) || one.from->full()) continue;
+      throw contract_violation(say("rank %d, exchange %ld: rank %d returned and never sent receive %d", rank_, on.step,
+                                   peer, number_of(one, on)),
+                               {.rank = rank_, .peer = peer, .step = on.step, .origin = rank_});
+    }
+    for (mailbox::place const* const each : on.sends) {
+      int const peer = each->sent().peer;
+      if (!each->full() || !team_.has_returned(peer)) continue;
+      throw contract_violation(say("rank %d, exchange %ld: rank %d returned and never received what was sent to it",
+                                   rank_, on.step, peer),
+                               {.rank = rank_, .peer = peer, .step = on.step, .origin = rank_});
+    }
+  }
+
+  static int number_of(const incoming& one, const slot& of) { return static_cast<int>(&one - of.receives.data()); }
+
   [[noreturn]] void disagree(const slot& at, const incoming& one) const {
     throw contract_violation(
         say("rank %d, exchange %ld: receive %d from rank %d is %s, but rank %d sent %s in its exchange %ld", rank_,
-            at.step, static_cast<int>(&one - at.receives.data()), one.at.peer, described(one.at).text, one.at.peer,
+            at.step, number_of(one, at), one.at.peer, described(one.at).text, one.at.peer,
             described(one.from->sent()).text, one.from->step()),
         {.rank = rank_, .peer = one.at.peer, .step = at.step, .origin = rank_});
   }
@@ -257,17 +319,15 @@ class alignas(128) member {
   [[noreturn]] void expire(const slot& on) const {
     double const seconds = std::chrono::duration<double>(team_.deadline()).count();
     for (incoming const& one : on.receives) {
-      if (one.from == nullptr) continue;
+      if (one.is != incoming::state::pending) continue;
       throw timeout_error(say("rank %d, exchange %ld: waited %g s for receive %d, and rank %d did not send it", rank_,
-                              on.step, seconds, static_cast<int>(&one - on.receives.data()), one.at.peer),
+                              on.step, seconds, number_of(one, on), one.at.peer),
                           {.rank = rank_, .peer = one.at.peer, .step = on.step, .origin = rank_});
     }
-    auto const unread = [&](const mailbox::place* at) { return at->full() && at->sent().lease == &on.lent; };
-    std::size_t first = 0;
-    while (first + 1 < on.sends.size() && !unread(on.sends[first])) ++first;
-    int const peer = on.sends[first]->sent().peer;
-    throw timeout_error(say("rank %d, exchange %ld: waited %g s for rank %d to %s send %d", rank_, on.step, seconds,
-                            peer, unread(on.sends[first]) ? "receive" : "release", static_cast<int>(first)),
+    int const peer = on.sends.empty() ? on.lent_to : on.sends.back()->sent().peer;
+    throw timeout_error(say("rank %d, exchange %ld: waited %g s for rank %d%s", rank_, on.step, seconds, peer,
+                            on.sends.empty() ? ", or whom it sent it on to, to release what it was lent"
+                                             : " to receive what was sent to it"),
                         {.rank = rank_, .peer = peer, .step = on.step, .origin = rank_});
   }
 
@@ -287,6 +347,7 @@ class alignas(128) member {
   team<Stream>& team_;
   int rank_;
   std::atomic<bool> inside_{false};
+  std::atomic<bool> reads_{false};
   slot* first_ = nullptr;
   slot* last_ = nullptr;
   slot* free_ = nullptr;

@@ -20,17 +20,33 @@ class team {
   member<Stream>& at(int rank) noexcept { return *members_[static_cast<std::size_t>(rank)]; }
   detail::fate& fate() noexcept { return fate_; }
 
+  /// Whether any rank reads another's memory.
+  bool reading() const noexcept {
+    for (auto const& each : members_) {
+      if (each->reads()) return true;
+    }
+    return false;
+  }
+
+  void ring_all() noexcept {
+    for (auto& each : members_) each->ring();
+  }
+
   /// An exception unwinds a live exchange of this rank; its text is not known yet.
   void unwinding(int rank) noexcept {
     fate_.unwinding(rank);
     ring_all();
   }
 
-  /// This rank's part is done. \throws transport_error when an exception has unwound a live exchange on the way
-  void returned(int rank) {
-    if (!fate_.sealed() || fate_.told() || fate_.origin() != rank) return;
-    throw transport_error(say("rank %d: an exception unwound a live exchange, and was caught", rank), {.rank = rank});
+  /// This rank's part is done: it sends and receives no more.
+  void returned(int rank) noexcept {
+    fate_.caught(rank);
+    at(rank).has_returned = true;
+    any_returned_ = true;
+    ring_all();
   }
+  bool any_returned() const noexcept { return any_returned_; }
+  bool has_returned(int rank) const noexcept { return members_[static_cast<std::size_t>(rank)]->has_returned; }
 
   /// The exception that is being handled on this rank stops all others, unless they were stopped before.
   void poison_by_current(int rank) noexcept {
@@ -46,12 +62,9 @@ class team {
   }
 
  private:
-  void ring_all() noexcept {
-    for (auto& each : members_) each->ring();
-  }
-
   std::chrono::nanoseconds deadline_;
   detail::fate fate_;
+  std::atomic<bool> any_returned_{false};
   std::vector<std::unique_ptr<member<Stream>>> members_;
 };
 

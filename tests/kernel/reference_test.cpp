@@ -2,9 +2,9 @@
 
 #include <doctest/doctest.h>
 
-#include "support/kernel_cases.hpp"
-#include "support/provenance.hpp"
-#include "support/sharded.hpp"
+#include "kernel_cases.hpp"
+#include "provenance.hpp"
+#include "sharded.hpp"
 
 using namespace ringfold;
 

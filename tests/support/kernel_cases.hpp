@@ -4,8 +4,8 @@
 
 #include <doctest/doctest.h>
 
-#include "support/oracle.hpp"
-#include "support/sharded.hpp"
+#include "oracle.hpp"
+#include "sharded.hpp"
 
 /// \file
 /// What every kernel must get right, checked against the oracle.

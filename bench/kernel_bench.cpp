@@ -1,0 +1,84 @@
+#include <benchmark/benchmark.h>
+
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include <ringfold/kernel/cpu/flash.hpp>
+#include <ringfold/kernel/reference.hpp>
+
+#include "support/peak.hpp"
+
+using namespace ringfold;
+
+namespace {
+
+/// The fp32 peak of this core, measured once, before the kernels.
+double peak_rate() {
+  static double const rate = peak::fma_rate<float>();
+  return rate;
+}
+
+struct release {
+  void operator()(void* memory) const { std::free(memory); }
+};
+
+/// One head of n tokens on one core; arguments: tokens, dim, causal.
+template <class T, class Kernel>
+void forward(benchmark::State& bench) {
+  Kernel const kernel;
+  extent const n = bench.range(0), dim = bench.range(1);
+  bool const is_causal = bench.range(2) != 0;
+  auto const p = make_problem<T>(contiguous(n, 1), shape{1, 1, 1, dim, dim}, is_causal ? causal() : full());
+  arena<> measuring;
+  (void)kernel.state(p, measuring);
+  std::unique_ptr<void, release> const memory(std::aligned_alloc(64, static_cast<std::size_t>(measuring.used())));
+  arena<> given(memory.get(), measuring.used());
+  auto state = kernel.state(p, given);
+
+  std::mt19937 random(1);
+  std::uniform_real_distribution<float> numbers(-1.7f, 1.7f);
+  auto const size = static_cast<std::size_t>(n * dim);
+  std::vector<T> q(size), k(size), v(size);
+  for (auto* each : {&q, &k, &v}) {
+    for (T& number : *each) number = static_cast<T>(numbers(random));
+  }
+  std::vector<accumulate_t<T>> o(size), lse(static_cast<std::size_t>(n));
+  block<T> const kv{dense(k.data(), 1, n, 1, dim), dense(v.data(), 1, n, 1, dim), 0, 0};
+  partial<accumulate_t<T>> const out{dense(o.data(), 1, n, 1, dim), dense(lse.data(), 1, n, 1)};
+  for (auto _ : bench) {
+    kernel.prepare(state, dense(q.data(), 1, n, 1, dim), host_stream{});
+    kernel.accumulate(state, kv, host_stream{});
+    kernel.close(state, out, host_stream{});
+    benchmark::ClobberMemory();
+  }
+  double const pairs = static_cast<double>(n) * static_cast<double>(is_causal ? n + 1 : 2 * n) / 2;
+  double const flops = 4 * pairs * static_cast<double>(dim) * static_cast<double>(bench.iterations());
+  bench.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsRate);
+  bench.counters["of_peak"] = benchmark::Counter(flops / peak_rate(), benchmark::Counter::kIsRate);
+}
+
+void grid(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"tokens", "dim", "causal"})->ArgsProduct({{1024, 2048, 4096, 8192}, {64, 128}, {0, 1}});
+  bench->Unit(benchmark::kMillisecond)->MinTime(0.2);
+}
+
+void small_grid(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"tokens", "dim", "causal"})->ArgsProduct({{1024}, {64, 128}, {0, 1}});
+  bench->Unit(benchmark::kMillisecond)->MinTime(0.2);
+}
+
+void fma_peak(benchmark::State& bench) {
+  for (auto _ : bench) benchmark::DoNotOptimize(peak_rate());
+  bench.counters["GFLOP/s"] = peak_rate() * 1e-9;
+}
+
+}  // namespace
+
+BENCHMARK(fma_peak)->Iterations(1);
+BENCHMARK(forward<float, flash_kernel>)->Apply(grid);
+BENCHMARK(forward<bf16, flash_kernel>)->Apply(small_grid);
+BENCHMARK(forward<f16, flash_kernel>)->Apply(small_grid);
+BENCHMARK(forward<double, flash_kernel>)->Apply(small_grid);
+BENCHMARK(forward<float, reference_kernel>)->Args({1024, 64, 1})->Unit(benchmark::kMillisecond);

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include <ringfold/core/config.hpp>
+
+/// \file
+/// Registers of numbers by the compilers' vector extensions: one source for AVX-512, AVX2, NEON and plain machines.
+
+namespace ringfold::detail {
+
+/// The widest register of A that this translation unit is compiled for.
+///
+/// Products and sums in one expression are contracted to fma by GCC and clang alike (-ffp-contract=off turns it off).
+template <class A>
+struct simd {
+  static_assert(std::is_same_v<A, float> || std::is_same_v<A, double>, "[ringfold] simd: float or double");
+#if defined(__AVX512F__)
+  static constexpr int bytes = 64, registers = 32;
+#elif defined(__AVX__)
+  static constexpr int bytes = 32, registers = 16;
+#elif defined(__aarch64__)
+  static constexpr int bytes = 16, registers = 32;
+#else
+  static constexpr int bytes = 16, registers = 16;
+#endif
+  static constexpr int width = bytes / static_cast<int>(sizeof(A));
+
+  using integer = std::conditional_t<sizeof(A) == 4, std::int32_t, std::int64_t>;
+  using word = std::make_unsigned_t<integer>;
+  typedef A vector __attribute__((vector_size(bytes)));
+  typedef integer integers __attribute__((vector_size(bytes)));
+  typedef word words __attribute__((vector_size(bytes)));
+
+  [[gnu::always_inline]] static vector load(const A* from) {
+    vector made;
+    __builtin_memcpy(&made, __builtin_assume_aligned(from, bytes), sizeof made);
+    return made;
+  }
+  [[gnu::always_inline]] static integers load_integers(const integer* from) {
+    integers made;
+    __builtin_memcpy(&made, __builtin_assume_aligned(from, bytes), sizeof made);
+    return made;
+  }
+  [[gnu::always_inline]] static void store(A* to, vector value) {
+    __builtin_memcpy(__builtin_assume_aligned(to, bytes), &value, sizeof value);
+  }
+  [[gnu::always_inline]] static vector all(A value) { return value - vector{}; }  // + would lose the sign of -0
+
+  /// The larger of each; a where b is not a number.
+  [[gnu::always_inline]] static vector larger(vector a, vector b) { return a < b ? b : a; }
+
+  /// 2^x of numbers that are not above 0, within 2 ulp: integers are exact, below the normal numbers lies 0, and what
+  /// is not a number stays so.
+  [[gnu::always_inline]] static vector exp2(vector x) {
+    // Adding `shift` rounds x to an integer n and leaves n + bias in the low bits; from there it becomes the exponent
+    // of 2^n, which is 0 for n = -bias.
+    constexpr bool is_float = sizeof(A) == 4;
+    constexpr int mantissa = is_float ? 23 : 52, bias = is_float ? 127 : 1023;
+    constexpr A shift = A{3} * static_cast<A>(word{1} << (mantissa - 1)) + bias;
+    x = x < all(-bias) ? all(-bias) : x;
+    vector const rounded = x + shift, rest = x - (rounded - shift);
+    return power(rest) * reinterpret_cast<vector>(reinterpret_cast<words>(rounded) << mantissa);
+  }
+
+ private:
+  /// 2^f for f in [-1/2, 1/2]: minimax polynomials with relative errors 2^-28 and 2^-58; 2^0 is exactly 1.
+  [[gnu::always_inline]] static vector power(vector f) {
+    if constexpr (sizeof(A) == 4) {
+      return horner(f, 0x1.414d26p-13f, 0x1.5f0556p-10f, 0x1.3b2e12p-7f, 0x1.c6af86p-5f, 0x1.ebfbdcp-3f, 0x1.62e43p-1f, 1.0f);
+    } else {
+      return horner(f, 0x1.e7c5d3146d867p-32, 0x1.e618fb191a74dp-28, 0x1.b5265507a22aep-24, 0x1.62bfc945e56f3p-20,
+                    0x1.ffcbfbc615391p-17, 0x1.4309130e0524ep-13, 0x1.5d87fe78c3e89p-10, 0x1.3b2ab6fba0678p-7,
+                    0x1.c6b08d704a043p-5, 0x1.ebfbdff82c5a1p-3, 0x1.62e42fefa39efp-1, 1.0);
+    }
+  }
+  /// A polynomial, highest coefficient first.
+  template <class... C>
+  [[gnu::always_inline]] static vector horner(vector x, A first, C... rest) {
+    vector sum = all(first);
+    ((sum = sum * x + rest), ...);
+    return sum;
+  }
+};
+
+/// Calls f with the constants 0 .. Count - 1. Register tiles need it: GCC 12 keeps them in memory when a for loop
+/// walks over them below -O3.
+template <int Count, class F>
+[[gnu::always_inline]] inline void unroll(F f) {
+  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, I>{}), ...);
+  }(std::make_integer_sequence<int, Count>{});
+}
+
+}  // namespace ringfold::detail

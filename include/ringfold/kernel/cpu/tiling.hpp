@@ -1,0 +1,101 @@
+#pragma once
+
+#include <ringfold/kernel/cpu/tile.hpp>
+#include <ringfold/kernel/operands.hpp>
+
+/// \file
+/// How a problem's queries are dealt to the lanes of tiles, and what a mask leaves of one.
+
+namespace ringfold::detail {
+
+/// All query heads that read one key head share its tiles: lane after lane holds row 0 of each of them, then row 1, ...
+/// So a tile spans few positions, few queries of many heads fill it too, and a block of keys is read once for all.
+struct tiling {
+  heads h;
+  extent rows = 0;
+  extent lanes = 1;
+
+  /// The problem's key heads, from the global number first_key() on.
+  extent first_key() const { return h.first_query / h.group; }
+  extent key_heads() const { return (h.first_query + h.query - 1) / h.group - first_key() + 1; }
+  /// The query heads of one of them, counted from the problem's first.
+  head_range queries_of(extent key_head) const { return readers(h, first_key() + key_head, 1); }
+  extent tiles_of(extent key_head) const { return (rows * queries_of(key_head).count + lanes - 1) / lanes; }
+  /// The tiles before those of a key head; before(key_heads()) is the number of tiles.
+  extent before(extent key_head) const {
+    extent sum = 0;
+    for (extent each = 0; each < key_head; ++each) sum += tiles_of(each);
+    return sum;
+  }
+};
+
+/// The hull of positions; there is at least one.
+inline hull hull_of(const extent* positions, extent count) {
+  hull made{positions[0], positions[0]};
+  for (extent i = 1; i < count; ++i) {
+    made.low = positions[i] < made.low ? positions[i] : made.low;
+    made.high = positions[i] > made.high ? positions[i] : made.high;
+  }
+  return made;
+}
+
+/// The keys of a block that a tile has to look at.
+struct visible_keys {
+  extent first = 0, count = 0;
+  coverage left = coverage::skip;
+};
+
+/// Drops the keys at both ends that no query of the hull sees, and says what the mask leaves of the others.
+template <class Mask>
+visible_keys trim(const Mask& mask_of, hull queries, const extent* keys, extent count, hull key_hull) {
+  visible_keys made{0, count, mask_of.classify(queries, key_hull)};
+  if (made.left != coverage::partial) return made;
+  auto const unseen = [&](extent key) {
+    return mask_of.classify(queries, hull{keys[key], keys[key]}) == coverage::skip;
+  };
+  while (made.count > 0 && unseen(made.first + made.count - 1)) --made.count;
+  while (made.count > 0 && unseen(made.first)) ++made.first, --made.count;
+  if (made.count == 0) {
+    made.left = coverage::skip;
+  } else if (made.count < count) {
+    made.left = mask_of.classify(queries, hull_of(keys + made.first, made.count));
+  }
+  return made;
+}
+
+/// What a partly hidden tile needs beside its operands.
+template <class A>
+struct curtain {
+  using integer = typename simd<A>::integer;
+  alignas(64) integer positions[tile_shape<A>::lanes];
+  integer first[tile_shape<A>::keys], last[tile_shape<A>::keys];
+};
+
+/// A band is a comparison of positions per lane.
+template <class A>
+void draw(const band& mask_of, const extent* keys, curtain<A>& made, typename simd<A>::integer*, tile<A>& t) {
+  using integer = typename simd<A>::integer;
+  constexpr extent largest = 0x7fffffff;
+  for (extent key = 0; key < t.keys; ++key) {
+    extent const first = keys[key] - mask_of.right(), last = keys[key] + mask_of.left();
+    made.first[key] = static_cast<integer>(first > 0 ? first : 0);
+    made.last[key] = static_cast<integer>(last < largest ? last : largest);
+  }
+  t.hides = hiding::outside_band;
+  t.positions = made.positions, t.first = made.first, t.last = made.last;
+}
+
+/// Any other mask is asked pair by pair.
+template <class A, class Mask>
+void draw(const Mask& mask_of, const extent* keys, curtain<A>& made, typename simd<A>::integer* table, tile<A>& t) {
+  constexpr int lanes = tile_shape<A>::lanes;
+  for (extent key = 0; key < t.keys; ++key) {
+    for (int lane = 0; lane < lanes; ++lane) {
+      table[key * lanes + lane] = mask_of.allows(made.positions[lane], keys[key]) ? -1 : 0;
+    }
+  }
+  t.hides = hiding::by_table;
+  t.seen = table;
+}
+
+}  // namespace ringfold::detail

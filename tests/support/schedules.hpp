@@ -57,6 +57,7 @@ struct experiment {
   layout tokens;
   ringfold::shape shape;
   ringfold::band mask;
+  ringfold::scaled score{};
   sharded::memory_order order = sharded::memory_order::bshd;
   std::vector<double> q, k, v;
 
@@ -70,11 +71,11 @@ struct experiment {
     v = oracle::uniform<T>(rows * shape.kv_heads * shape.value_dim, seed + 2, bound);
   }
 
-  auto problem() const { return ringfold::make_problem<T>(tokens, shape, mask); }
+  auto problem() const { return ringfold::make_problem<T>(tokens, shape, mask, score); }
 
   oracle::result exact() const {
     return oracle::attention({shape.batch, tokens.tokens(), tokens.tokens(), shape.heads, shape.kv_heads, shape.dim,
-                              shape.value_dim},
+                              shape.value_dim, score.scale},
                              q, k, v, [this](extent i, extent j) { return mask.allows(i, j); });
   }
 

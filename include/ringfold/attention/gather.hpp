@@ -16,7 +16,7 @@ namespace ringfold {
 /// **Memory** two chunks of heads of all other ranks' rows; none where memory is lent.
 /// **Order** the own block, then by distance, chunk by chunk. **Overlap** a chunk travels while the one before is folded.
 /// Source: Llama 3 (Grattafiori et al., 2024); zhuzilin/ring-flash-attention, llama3 variant.
-/// \snippet attention/gather_test.cpp gather
+/// \snippet attention/nesting_test.cpp gather
 template <communicator C, class A>
 class gather_attention {
  public:

@@ -18,7 +18,7 @@ namespace ringfold {
 /// **Memory** two blocks of the longest shard; none where memory is lent. **Order** rank r folds r, r-1, ..., r+1.
 /// **Overlap** a block travels on while it is folded in.
 /// Source: Ring Attention (Liu et al., 2023); double ring: LoongTrain, BurstAttention.
-/// \snippet attention/ring_test.cpp ring
+/// \snippet attention/nesting_test.cpp ring
 template <communicator C, class A>
 class ring_attention {
  public:

@@ -18,7 +18,7 @@ namespace ringfold {
 /// kv heads * (dim + value_dim)] elements when P divides both head counts; lse and outputs in the accumulation type.
 /// **Memory** the group's queries, keys, values and outputs for a share of the heads. **Order** the inner attention's.
 /// **Overlap** none. Source: DeepSpeed-Ulysses (Jacobs et al., 2023); USP (Fang and Zhao, 2024).
-/// \snippet attention/ulysses_test.cpp ulysses
+/// \snippet attention/nesting_test.cpp ulysses
 template <communicator C, class A>
 class ulysses_attention {
  public:

@@ -1,0 +1,176 @@
+#include <ringfold/attention/plan.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <new>
+
+#include <ringfold/kernel/reference.hpp>
+
+#include "schedules.hpp"
+
+using namespace ringfold;
+
+namespace {
+// Allocations made by this thread.
+thread_local std::size_t allocations = 0;
+}  // namespace
+
+// Every allocation of this test program is counted, by thread. Inlined, they would look mismatched to the compiler.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
+  ++allocations;
+  if (void* const memory = std::malloc(bytes > 0 ? bytes : 1)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  ++allocations;
+  std::size_t const step = static_cast<std::size_t>(alignment);
+  if (void* const memory = std::aligned_alloc(step, (bytes + step - 1) / step * step)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+TEST_CASE("a plan runs any number of times") {
+  run_ranks(4, [](threads comm) {
+    //! [plan]
+    auto const problem = make_problem<float>(zigzag(64, comm.size()), {.heads = 4, .kv_heads = 2, .dim = 16}, causal());
+    auto attend = ring(comm, reference_kernel{});
+    plan run(attend, problem);  // checks, and takes all memory
+
+    std::vector<float> q(16 * 4 * 16, 1), k(16 * 2 * 16, 1), v(16 * 2 * 16, 1), out(16 * 4 * 16);
+    run.forward(dense(q.data(), 1, 16, 4, 16), dense(k.data(), 1, 16, 2, 16), dense(v.data(), 1, 16, 2, 16),
+                dense(out.data(), 1, 16, 4, 16));
+    //! [plan]
+    if (out.front() != 1 || out.back() != 1) throw usage_error(say("a mean of ones is one"));
+  });
+}
+
+TEST_CASE("no schedule allocates in a step once it has run before") {
+  schedules::experiment<bf16> e(striped(40, 4), {.heads = 4, .kv_heads = 2, .dim = 8}, causal(), 3);
+  for (auto const which : schedules::names) {
+    CAPTURE(static_cast<int>(which));
+    run_ranks(4, [&](threads comm) {
+      int const me = comm.rank();
+      auto const order = sharded::memory_order::bhsd;
+      auto const q = sharded::scatter<bf16>(e.q, e.tokens, me, order, 1, 4, 8);
+      auto const k = sharded::scatter<bf16>(e.k, e.tokens, me, order, 1, 2, 8);
+      auto const v = sharded::scatter<bf16>(e.v, e.tokens, me, order, 1, 2, 8);
+      auto const out = sharded::make_shard<bf16>(order, 1, e.tokens.rows(me), 4, 8);
+      schedules::with(which, comm, reference_kernel{}, [&](auto attend) {
+        plan run(attend, e.problem());
+        // How far ranks run apart decides when the mailboxes have grown to what they need.
+        for (int i = 0; i < 300; ++i) run.forward(q, k, v, out.whole);
+        std::size_t const before = allocations;
+        for (int i = 0; i < 50; ++i) run.forward(q, k, v, out.whole);
+        if (allocations != before) {
+          throw usage_error(say("schedule %d: %zu allocations", static_cast<int>(which), allocations - before));
+        }
+      });
+    });
+  }
+}
+
+TEST_CASE("a plan asks for the memory that it takes, and takes it from the caller") {
+  run_ranks(3, [](threads comm) {
+    auto const problem = make_problem<f16>(contiguous(10, 3), {.heads = 3, .dim = 4});
+    auto attend = ulysses(comm, reference_kernel{});
+    extent const bytes = workspace_bytes(attend, problem);
+    std::vector<unsigned char> memory(static_cast<std::size_t>(bytes + 64));
+    void* start = memory.data();
+    std::size_t room = memory.size();
+    std::align(64, static_cast<std::size_t>(bytes), start, room);
+    if (plan(attend, problem, start, bytes).workspace() != bytes) throw usage_error(say("asked for another size"));
+    bool refused = false;
+    try {
+      plan(attend, problem, start, bytes - 64);
+    } catch (const usage_error& e) {
+      refused = std::string(e.what()).find("workspace_bytes()") != std::string::npos;
+    }
+    if (!refused) throw usage_error(say("too little memory was accepted"));
+  });
+}
+
+TEST_CASE("what does not fit is refused with one line before anything is sent") {
+  counters book;
+  run_ranks(1, [&](threads plain) {
+    counted comm(plain, book);
+    auto attend = ring(comm, reference_kernel{});
+    auto const problem = make_problem<float>(contiguous(6, 1), {.batch = 2, .heads = 4, .kv_heads = 2, .dim = 8});
+    plan run(attend, problem);
+    std::vector<float> a(1000), b(1000), c(1000), d(1000), l(100);
+    auto const q = dense(a.data(), 2, 6, 4, 8), k = dense(b.data(), 2, 6, 2, 8), v = dense(c.data(), 2, 6, 2, 8),
+               out = dense(d.data(), 2, 6, 4, 8);
+    auto const text_of = [&](auto... views) -> std::string {
+      try {
+        run.forward(views...);
+      } catch (const usage_error& e) {
+        return e.what();
+      }
+      return "accepted";
+    };
+    auto const lse = dense(l.data(), 2, 6, 4);
+    CHECK(text_of(q, k, v, out, lse) == "accepted");
+    CHECK(text_of(dense(a.data(), 1, 6, 4, 8), k, v, out) == "forward: q has 1 batch, the problem has 2");
+    CHECK(text_of(q, dense(b.data(), 2, 5, 2, 8), v, out) == "forward: k has 5 rows, the problem has 6");
+    CHECK(text_of(q, k, dense(c.data(), 2, 6, 4, 8), out) == "forward: v has 4 heads, the problem has 2");
+    CHECK(text_of(q, k, v, dense(d.data(), 2, 6, 4, 9)) == "forward: out has 9 dim, the problem has 8");
+    CHECK(text_of(q, k, v, out, dense(l.data(), 2, 6, 3)) == "forward: lse has 3 heads, the problem has 4");
+    CHECK(text_of(q, dense(static_cast<float*>(nullptr), 2, 6, 2, 8), v, out) == "forward: k has no memory");
+    CHECK(text_of(q, k, v, q) == "forward: out overlaps q; outputs need memory of their own");
+    CHECK(text_of(q, k, v, dense(c.data() + 191, 2, 6, 4, 8)) ==
+          "forward: out overlaps v; outputs need memory of their own");
+    CHECK(text_of(q, k, v, out, dense(d.data() + 383, 2, 6, 4)) ==
+          "forward: lse overlaps out; outputs need memory of their own");
+    CHECK(text_of(q, k, v, dense(c.data() + 192, 2, 6, 4, 8)) == "accepted");
+    CHECK_THROWS_WITH_AS(plan(attend, make_problem<float>(contiguous(6, 2), {.dim = 8})),
+                         "plan: the layout is for 2 ranks, the attention spans 1", usage_error);
+  });
+  CHECK(book.steps == 0);
+  CHECK_THROWS_WITH_AS(
+      run_ranks(3, [](threads comm) {
+        plan(ulysses(comm, reference_kernel{}), make_problem<float>(contiguous(6, 3), {.heads = 2, .dim = 8}));
+      }),
+      "ulysses: 3 ranks share 2 query heads; use at most 2 ranks here", usage_error);
+  run_ranks(1, [](threads comm) {
+    CHECK_THROWS_WITH_AS(gather(comm, reference_kernel{}, 0), "gather: 0 heads at once; at least 1 is needed", usage_error);
+  });
+}
+
+TEST_CASE("two plans in turn on one communicator do not mix") {
+  schedules::experiment<float> first(contiguous(33, 3), {.heads = 3, .dim = 4}, causal(), 11);
+  schedules::experiment<float> second(striped(20, 3), {.heads = 3, .dim = 6}, full(), 12);
+  auto const exact_first = first.exact(), exact_second = second.exact();
+  std::vector<float> got_first(exact_first.o.size()), got_second(exact_second.o.size());
+  std::mutex guard;
+  run_ranks(3, [&](threads comm) {
+    auto const shards = [&](auto& e) {
+      auto const order = sharded::memory_order::bshd;
+      extent const heads = e.shape.heads, dim = e.shape.dim;
+      return std::array{sharded::scatter<float>(e.q, e.tokens, comm.rank(), order, 1, heads, dim),
+                        sharded::scatter<float>(e.k, e.tokens, comm.rank(), order, 1, heads, dim),
+                        sharded::scatter<float>(e.v, e.tokens, comm.rank(), order, 1, heads, dim),
+                        sharded::make_shard<float>(order, 1, e.tokens.rows(comm.rank()), heads, dim)};
+    };
+    auto const a = shards(first), b = shards(second);
+    auto around = ring(comm, reference_kernel{});
+    auto across = ulysses(comm, reference_kernel{});
+    plan one(around, first.problem());
+    plan two(across, second.problem());
+    for (int i = 0; i < 4; ++i) {
+      one.forward(a[0], a[1], a[2], a[3].whole);
+      two.forward(b[0], b[1], b[2], b[3].whole);
+    }
+    std::lock_guard const lock(guard);
+    auto rows_of = [](auto shard) {
+      shard.memory.pop_back();
+      return shard.memory;
+    };
+    sharded::gather(got_first, rows_of(a[3]), first.tokens, comm.rank(), 1, 12);
+    sharded::gather(got_second, rows_of(b[3]), second.tokens, comm.rank(), 1, 18);
+  });
+  CHECK(oracle::compare(got_first, exact_first.o).relative < 1e-6);
+  CHECK(oracle::compare(got_second, exact_second.o).relative < 1e-6);
+}

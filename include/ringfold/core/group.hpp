@@ -19,7 +19,7 @@ class group {
   group(C all, int first, int stride, int count) : all_(all), first_(first), stride_(stride), count_(count) {
     int const offset = all_.rank() - first;
     bool const member = stride > 0 && offset >= 0 && offset % stride == 0 && offset / stride < count;
-    if (!member || first < 0 || first + (count - 1) * stride >= all_.size()) {
+    if (!member || first < 0 || first + extent{count - 1} * stride >= all_.size()) {
       throw usage_error(say("group: first %d, stride %d, count %d of %d ranks does not hold rank %d", first, stride,
                             count, all_.size(), all_.rank()));
     }

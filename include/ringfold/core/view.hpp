@@ -43,10 +43,11 @@ struct view {
     return product;
   }
 
-  constexpr operator view<const T, Rank, Space>() const
-    requires(!std::is_const_v<T>)
-  {
-    view<const T, Rank, Space> same{data, {}, {}};
+  /// The same view of elements that may only be read. (A template, as nvcc warns of a conversion to oneself.)
+  template <class U>
+    requires(std::is_same_v<U, const T> && !std::is_const_v<T>)
+  constexpr operator view<U, Rank, Space>() const {
+    view<U, Rank, Space> same{data, {}, {}};
     for (int axis = 0; axis < Rank; ++axis) same.extents[axis] = extents[axis], same.strides[axis] = strides[axis];
     return same;
   }

@@ -30,6 +30,7 @@ class layout {
 
   /// Takes one list of segments per owner. \throws shape_error when they do not tile 0 .. tokens-1 exactly.
   layout(extent tokens, const std::vector<std::vector<segment>>& owners) : layout(unchecked{}, tokens, owners) {
+    if (tokens < 0) throw shape_error(say("layout: %lld tokens; at least 0 are needed", static_cast<long long>(tokens)));
     std::vector<bool> held(static_cast<std::size_t>(tokens), false);
     for (int owner = 0; owner < ranks(); ++owner) {
       for_each_position(owner, [&](extent row, extent position) {
@@ -151,6 +152,7 @@ inline layout zigzag(extent tokens, int ranks) {
 inline layout striped(extent tokens, int ranks, extent width = 1) {
   detail::check_sequence("striped", tokens, ranks);
   if (width <= 0) throw shape_error(say("striped: width %lld; at least 1 is needed", static_cast<long long>(width)));
+  if (width > tokens) width = tokens > 0 ? tokens : 1;  // one stripe holds all; keeps the arithmetic below small
   std::vector<std::vector<segment>> owners(static_cast<std::size_t>(ranks));
   for (int rank = 0; rank < ranks; ++rank) {
     auto& owner = owners[static_cast<std::size_t>(rank)];

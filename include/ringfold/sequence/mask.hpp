@@ -56,17 +56,17 @@ class band {
 
   constexpr bool meets(segment queries, segment keys) const {
     if (queries.count <= 0 || keys.count <= 0) return false;
+    queries = ascending(queries), keys = ascending(keys);
     if (queries.count == 1) queries.step = keys.step;
     if (keys.count == 1) keys.step = queries.step;
-    if (queries.step == keys.step && queries.step > 0) {
+    if (queries.step == keys.step) {
       // key - query runs over first + step * m for every m between these two.
       extent const first = keys.first - queries.first, step = queries.step;
       extent const low = ceiling(-left_ - first, step), high = floor(right_ - first, step);
       return (low > 1 - queries.count ? low : 1 - queries.count) <= (high < keys.count - 1 ? high : keys.count - 1);
     }
     for (extent i = 0; i < queries.count; ++i) {
-      segment const one{queries.first + i * queries.step, keys.step, 1};
-      if (meets(one, keys)) return true;
+      if (meets({queries.first + i * queries.step, keys.step, 1}, keys)) return true;
     }
     return false;
   }
@@ -78,6 +78,11 @@ class band {
   friend constexpr bool operator==(const band&, const band&) = default;
 
  private:
+  /// The same positions, from the smallest on.
+  static constexpr segment ascending(segment s) {
+    if (s.count == 1 || s.step == 0) return {s.first, 1, 1};
+    return s.step > 0 ? s : segment{s.last(), -s.step, s.count};
+  }
   static constexpr extent floor(extent a, extent b) { return a / b - (a % b != 0 && a < 0); }
   static constexpr extent ceiling(extent a, extent b) { return a / b + (a % b != 0 && a > 0); }
 

@@ -13,7 +13,9 @@ namespace peak {
 template <class F>
 double best_rate(double flops, F work, double seconds = 0.3) {
   using clock = std::chrono::steady_clock;
-  auto const elapsed = [](clock::time_point since) { return std::chrono::duration<double>(clock::now() - since).count(); };
+  auto const elapsed = [](clock::time_point since) {
+    return std::chrono::duration<double>(clock::now() - since).count();
+  };
   double best = 0;
   for (auto const start = clock::now(); elapsed(start) < seconds;) {
     auto const once = clock::now();
@@ -35,7 +37,8 @@ double fma_rate() {
     asm volatile("" : : "r"(memory) : "memory");  // what is read may be anything, what is written is wanted
     typename V::vector sum[chains], total{};
     auto const a = V::load(memory), b = V::load(memory + V::width);
-    ringfold::detail::unroll<chains>([&](auto i) __attribute__((always_inline)) { sum[i] = b * static_cast<A>(int{i}); });
+    ringfold::detail::unroll<chains>([&](auto i)
+                                         __attribute__((always_inline)) { sum[i] = b * static_cast<A>(int{i}); });
     for (int step = 0; step < steps; ++step) {
       ringfold::detail::unroll<chains>([&](auto i) __attribute__((always_inline)) { sum[i] = sum[i] * a + b; });
     }

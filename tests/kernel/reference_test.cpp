@@ -16,8 +16,13 @@ namespace {
 
 std::vector<layout> layouts(extent tokens) {
   extent const third = tokens / 3;
-  return {contiguous(tokens, 1), contiguous(tokens, 4), zigzag(tokens, 3),        striped(tokens, 5),
-          striped(tokens, 3, 2), contiguous(tokens, 9), uneven(tokens, {0, third, 0, tokens - third})};
+  return {contiguous(tokens, 1),
+          contiguous(tokens, 4),
+          zigzag(tokens, 3),
+          striped(tokens, 5),
+          striped(tokens, 3, 2),
+          contiguous(tokens, 9),
+          uneven(tokens, {0, third, 0, tokens - third})};
 }
 
 template <class Mask>

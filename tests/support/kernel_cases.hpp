@@ -21,8 +21,7 @@ struct bounds {
 
 /// Inputs are rounded to T before the oracle sees them, so only the accumulation type decides.
 template <class T>
-inline constexpr bounds bounds_of =
-    std::is_same_v<accumulate_t<T>, double> ? bounds{2e-15, 2e-15} : bounds{1e-6, 1e-6};
+inline constexpr bounds bounds_of = std::is_same_v<accumulate_t<T>, double> ? bounds{2e-15, 2e-15} : bounds{1e-6, 1e-6};
 
 /// Whole sequences of inputs.
 struct tensors {
@@ -38,9 +37,9 @@ tensors draw(const P& p, std::uint64_t seed, double bound = 1.7) {
 
 template <class P>
 oracle::result expected(const P& p, const tensors& in) {
-  return oracle::attention({p.batch, p.queries.tokens(), p.keys.tokens(), p.head.query, p.head.key, p.dim, p.value_dim,
-                            p.score.scale},
-                           in.q, in.k, in.v, [&](extent query, extent key) { return p.mask_of.allows(query, key); });
+  return oracle::attention(
+      {p.batch, p.queries.tokens(), p.keys.tokens(), p.head.query, p.head.key, p.dim, p.value_dim, p.score.scale}, in.q,
+      in.k, in.v, [&](extent query, extent key) { return p.mask_of.allows(query, key); });
 }
 
 template <class A>
@@ -50,7 +49,9 @@ void check_close(const sharded::result<A>& got, const oracle::result& wanted, bo
   REQUIRE(got.lse.size() == wanted.lse.size());
   for (std::size_t i = 0; i < wanted.lse.size(); ++i) {
     auto const a = static_cast<double>(got.lse[i]), b = wanted.lse[i];
-    if (a != b) worst = std::fmax(worst, std::isfinite(a) && std::isfinite(b) ? std::fabs(a - b) / std::fmax(1, std::fabs(b)) : INFINITY);
+    if (a != b)
+      worst = std::fmax(
+          worst, std::isfinite(a) && std::isfinite(b) ? std::fabs(a - b) / std::fmax(1, std::fabs(b)) : INFINITY);
     if (b == -INFINITY) CHECK(a == b);
   }
   CHECK(worst <= allowed.lse);
@@ -121,19 +122,22 @@ template <class T, class Kernel>
 void check_dyadic(Kernel kernel) {
   double const ln_2 = 0.693147180559945309417;
   CHECK(static_cast<accumulate_t<T>>(ln_2 * 1.44269504088896340736) == 1);
-  for (const layout& tokens : {layout_number(1, 61), layout_number(2, 61), layout_number(3, 61), layout_number(6, 61)}) {
+  for (const layout& tokens :
+       {layout_number(1, 61), layout_number(2, 61), layout_number(3, 61), layout_number(6, 61)}) {
     auto const p = make_problem<T>(tokens, shape{1, 4, 2, 3, 5}, causal(), scaled{ln_2});
     std::mt19937_64 random(7);
     auto const draw_whole = [&](extent count, int bound) {
       std::vector<double> made;
-      for (extent i = 0; i < count; ++i) made.push_back(static_cast<double>(random() % (2 * static_cast<unsigned>(bound) + 1)) - bound);
+      for (extent i = 0; i < count; ++i)
+        made.push_back(static_cast<double>(random() % (2 * static_cast<unsigned>(bound) + 1)) - bound);
       return made;
     };
     auto const q = draw_whole(61 * 4 * 3, 1), k = draw_whole(61 * 2 * 3, 1), v = draw_whole(61 * 2 * 5, 3);
     auto const whole = make_problem<T>(contiguous(61, 1), shape{1, 4, 2, 3, 5}, causal(), scaled{ln_2});
     auto const once = sharded::run(kernel, whole, q, k, v);
     for (std::uint64_t const seed : {0u, 1u, 2u, 3u, 4u}) {
-      auto const got = sharded::run(kernel, p, q, k, v, {seed, static_cast<extent>(seed % 2), sharded::memory_order::bshd});
+      auto const got =
+          sharded::run(kernel, p, q, k, v, {seed, static_cast<extent>(seed % 2), sharded::memory_order::bshd});
       CHECK(got == once);
     }
   }
@@ -150,7 +154,8 @@ void check_gaps(Kernel kernel) {
     check_close(sharded::run(kernel, p, in.q, in.k, in.v, {seed, 0, {}}), expected(p, in), bounds_of<float>);
   }
   // Whole numbers in units of log2, so that rounding a score near -8e4 does not blur the weights.
-  auto const low = make_problem<float>(contiguous(40, 4), shape{1, 1, 1, 1, 3}, full(), scaled{0.693147180559945309417});
+  auto const low =
+      make_problem<float>(contiguous(40, 4), shape{1, 1, 1, 1, 3}, full(), scaled{0.693147180559945309417});
   for (std::size_t j = 0; j < 40; ++j) in.k[j] = -80000 - static_cast<double>(j % 5);
   check_close(sharded::run(kernel, low, in.q, in.k, in.v), expected(low, in), bounds_of<float>);
 }

@@ -48,7 +48,8 @@ class flash_kernel : public local_attention {
     using shape_of = detail::tile_shape<A>;
     check_length("queries", p.queries.tokens());
     check_length("keys", p.keys.tokens());
-    detail::flash_state<P> s{p, {p.head, p.queries.rows(p.owner), shape_of::lanes}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
+    detail::flash_state<P> s{
+        p, {p.head, p.queries.rows(p.owner), shape_of::lanes}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
     s.tiles_per_batch = s.tiles.before(s.tiles.key_heads());
     extent const lanes = checked_multiply(checked_multiply(p.batch, s.tiles_per_batch), shape_of::lanes);
     extent const widest = p.dim > p.value_dim ? p.dim : p.value_dim;
@@ -117,26 +118,20 @@ class flash_kernel : public local_attention {
   template <class P, class Base>
   void close(detail::flash_state<P>& s, partial<typename P::accumulate, host_space, Base> out, host_stream) const {
     using A = typename P::accumulate;
-    using V = detail::simd<A>;
     constexpr int lanes = detail::tile_shape<A>::lanes;
     const P& p = s.p;
     detail::check_partial(p, out);
     for_each_tile(s, [&](extent batch, extent at, const lanes_of& used) {
-      A* const o = s.o + at * p.value_dim * lanes;
-      for (int j = 0; j < lanes; j += V::width) {
-        auto const sum = V::load(s.sum + at * lanes + j);
-        for (extent d = 0; d < p.value_dim; ++d) {
-          // The scores are free now: a closed row leaves the state as it was, so that more keys may follow.
-          V::store(s.scores + j, sum == 0 ? typename V::vector{} : V::load(o + d * lanes + j) / sum);
-          for (int i = j; i < j + V::width; ++i) s.rows[i * p.value_dim + d] = s.scores[i];
-        }
-      }
+      detail::turn(s.o + at * p.value_dim * lanes, lanes, p.value_dim, lanes, s.rows, p.value_dim);
       for (int lane = 0; lane < used.count; ++lane) {
         extent const row = used.row(lane), head = used.head(lane);
         A const sum = s.sum[at * lanes + lane];
-        out.lse(batch, row, head) = sum == 0 ? -static_cast<A>(__builtin_inf())
-                                             : detail::log_sum<Base>(s.maximum[at * lanes + lane], log2(sum));
-        for (extent d = 0; d < p.value_dim; ++d) out.o(batch, row, head, d) = s.rows[lane * p.value_dim + d];
+        bool const empty = sum == 0;
+        out.lse(batch, row, head) =
+            empty ? -static_cast<A>(__builtin_inf()) : detail::log_sum<Base>(s.maximum[at * lanes + lane], log2(sum));
+        const A* const from = s.rows + lane * p.value_dim;
+        A* const to = &out.o(batch, row, head, 0);
+        for (extent d = 0; d < p.value_dim; ++d) to[d * out.o.strides[dim_axis]] = empty ? 0 : from[d] / sum;
       }
     });
   }

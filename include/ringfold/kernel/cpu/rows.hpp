@@ -15,7 +15,8 @@ template <class T>
 }
 /// As f16's own conversion, but without branches, so that loops over it vectorise.
 [[gnu::always_inline]] inline float widen(f16 value) {
-  std::uint32_t const sign = std::uint32_t{value.bits & 0x8000u} << 16, magnitude = std::uint32_t{value.bits & 0x7fffu} << 13;
+  std::uint32_t const sign = std::uint32_t{value.bits & 0x8000u} << 16,
+                      magnitude = std::uint32_t{value.bits & 0x7fffu} << 13;
   float const tiny = __builtin_bit_cast(float, magnitude + 0x38800000u) - 0x1p-14f;
   std::uint32_t const normal = magnitude + (magnitude < 0x0f800000u ? 0x38000000u : 0x70000000u);
   std::uint32_t const subnormal = __builtin_bit_cast(std::uint32_t, tiny);

@@ -69,7 +69,8 @@ struct simd {
   /// 2^f for f in [-1/2, 1/2]: minimax polynomials with relative errors 2^-28 and 2^-58; 2^0 is exactly 1.
   [[gnu::always_inline]] static vector power(vector f) {
     if constexpr (sizeof(A) == 4) {
-      return horner(f, 0x1.414d26p-13f, 0x1.5f0556p-10f, 0x1.3b2e12p-7f, 0x1.c6af86p-5f, 0x1.ebfbdcp-3f, 0x1.62e43p-1f, 1.0f);
+      return horner(f, 0x1.414d26p-13f, 0x1.5f0556p-10f, 0x1.3b2e12p-7f, 0x1.c6af86p-5f, 0x1.ebfbdcp-3f, 0x1.62e43p-1f,
+                    1.0f);
     } else {
       return horner(f, 0x1.e7c5d3146d867p-32, 0x1.e618fb191a74dp-28, 0x1.b5265507a22aep-24, 0x1.62bfc945e56f3p-20,
                     0x1.ffcbfbc615391p-17, 0x1.4309130e0524ep-13, 0x1.5d87fe78c3e89p-10, 0x1.3b2ab6fba0678p-7,
@@ -91,7 +92,8 @@ template <int Count, class F>
 [[gnu::always_inline]] inline void unroll(F f) {
   [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
     (f(std::integral_constant<int, I>{}), ...);
-  }(std::make_integer_sequence<int, Count>{});
+  }
+  (std::make_integer_sequence<int, Count>{});
 }
 
 }  // namespace ringfold::detail

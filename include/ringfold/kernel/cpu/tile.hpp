@@ -14,7 +14,7 @@ namespace ringfold::detail {
 template <class A>
 struct tile_shape {
   static constexpr int registers = 2, lanes = registers * simd<A>::width;
-  static constexpr int keys = 96;                                     ///< rows per block of keys
+  static constexpr int keys = 96;                                       ///< rows per block of keys
   static constexpr int score_rows = simd<A>::registers == 32 ? 12 : 6;  ///< keys whose scores are in registers at once
   static constexpr int value_rows = simd<A>::registers == 32 ? 13 : 6;  ///< output dims that are
 };
@@ -27,17 +27,17 @@ template <class A>
 struct tile {
   using integer = typename simd<A>::integer;
 
-  const A* q;                ///< [dim][lanes], scaled to units of log2
-  A *o, *maximum, *sum;      ///< [value_dim][lanes], [lanes], [lanes]: carried from block to block
-  const A *k, *v;            ///< rows of adjacent numbers
+  const A* q;            ///< [dim][lanes], scaled to units of log2
+  A *o, *maximum, *sum;  ///< [value_dim][lanes], [lanes], [lanes]: carried from block to block
+  const A *k, *v;        ///< rows of adjacent numbers
   extent k_stride, v_stride;
   extent dim, value_dim, keys;
-  A* scores;                 ///< scratch, [keys][lanes]
+  A* scores;  ///< scratch, [keys][lanes]
   hiding hides = hiding::nothing;
-  const integer* positions = nullptr;                 ///< [lanes]; of outside_band
-  const integer *first = nullptr, *last = nullptr;    ///< [keys]: which positions see a key; of outside_band
-  const integer* seen = nullptr;                      ///< [keys][lanes], 0 or -1; of by_table
-  bool guarded = false;      ///< a hidden key may have values that are not finite: 0 times them must not be added
+  const integer* positions = nullptr;               ///< [lanes]; of outside_band
+  const integer *first = nullptr, *last = nullptr;  ///< [keys]: which positions see a key; of outside_band
+  const integer* seen = nullptr;                    ///< [keys][lanes], 0 or -1; of by_table
+  bool guarded = false;  ///< a hidden key may have values that are not finite: 0 times them must not be added
 };
 
 /// scores[i] = k[i] . q for Rows keys.
@@ -59,9 +59,8 @@ template <class A, int Rows>
     });
   }
   unroll<Rows>([&](auto i) __attribute__((always_inline)) {
-    unroll<registers>([&](auto j) __attribute__((always_inline)) {
-      V::store(scores + i * lanes + j * V::width, sums[i][j]);
-    });
+    unroll<registers>([&](auto j)
+                          __attribute__((always_inline)) { V::store(scores + i * lanes + j * V::width, sums[i][j]); });
   });
 }
 
@@ -79,16 +78,16 @@ template <class A, int Rows>
   });
   for (extent key = 0; key < keys; ++key) {
     typename V::vector lane[registers];
-    unroll<registers>([&](auto j) __attribute__((always_inline)) {
-      lane[j] = V::load(weights + key * lanes + j * V::width);
-    });
+    unroll<registers>([&](auto j)
+                          __attribute__((always_inline)) { lane[j] = V::load(weights + key * lanes + j * V::width); });
     unroll<Rows>([&](auto i) __attribute__((always_inline)) {
       auto const value = V::all(v[key * stride + i]);
       unroll<registers>([&](auto j) __attribute__((always_inline)) { sums[i][j] = value * lane[j] + sums[i][j]; });
     });
   }
   unroll<Rows>([&](auto i) __attribute__((always_inline)) {
-    unroll<registers>([&](auto j) __attribute__((always_inline)) { V::store(o + i * lanes + j * V::width, sums[i][j]); });
+    unroll<registers>([&](auto j)
+                          __attribute__((always_inline)) { V::store(o + i * lanes + j * V::width, sums[i][j]); });
   });
 }
 
@@ -112,7 +111,8 @@ template <class A>
 /// Cuts `count` into nearly equal pieces of at most Most and calls f(first, piece), the piece as a constant.
 template <int Most, class F>
 [[gnu::always_inline]] inline void in_pieces(extent count, F f) {
-  extent const pieces = (count + Most - 1) / Most, size = pieces > 0 ? count / pieces : 0, larger = count - pieces * size;
+  extent const pieces = (count + Most - 1) / Most, size = pieces > 0 ? count / pieces : 0,
+               larger = count - pieces * size;
   for (extent i = 0, first = 0; i < pieces; ++i) {
     extent const piece = size + (i < larger ? 1 : 0);
     unroll<Most>([&](auto less_one) __attribute__((always_inline)) {

@@ -162,6 +162,14 @@ class alignas(128) member {
     return one.at;
   }
 
+  void poison(std::exception_ptr why) noexcept {
+    try {
+      std::rethrow_exception(why);
+    } catch (...) {
+      team_.poison_by_current(rank_);
+    }
+  }
+
   /// Gives back what the exchange borrowed.
   void release(slot& of) noexcept {
     for (incoming& each : of.receives) {

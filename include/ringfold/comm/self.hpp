@@ -132,6 +132,9 @@ class basic_self {
     return made;
   }
 
+  /// Makes every later post throw `poisoned`.
+  void poison(std::exception_ptr) noexcept { world_->broken = true; }
+
   /// A second wire with an order of its own.
   friend basic_self split(const basic_self&) { return {}; }
 

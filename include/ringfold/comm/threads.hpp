@@ -126,6 +126,9 @@ class basic_threads {
     });
   }
 
+  /// Makes every rank's next or present call throw `poisoned`, with this cause.
+  void poison(std::exception_ptr why) noexcept { self_->poison(why); }
+
   /// A second wire between the same ranks, with an order of its own; every rank calls it, and none waits.
   friend basic_threads split(const basic_threads& whole) { return {whole.wire_->split(whole.rank()), whole.rank()}; }
 

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 
 #include <ringfold/core/errors.hpp>
 
 /// \file
-/// How a law is broken: laws know no test framework, so that yours can run them.
+/// How a law is broken: laws know no test framework, so that yours can run them. And what to draw their cases from.
 
 namespace ringfold {
 
@@ -19,4 +21,18 @@ class law_violation : public std::exception {
   line what_;
 };
 
+namespace detail {
+
+/// A small random number generator (splitmix64), so that a seed means the same everywhere.
+struct random_bits {
+  std::uint64_t state;
+  std::size_t below(std::size_t bound) {
+    std::uint64_t word = state += 0x9e3779b97f4a7c15u;
+    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9u;
+    word = (word ^ word >> 27) * 0x94d049bb133111ebu;
+    return static_cast<std::size_t>((word ^ word >> 31) % bound);
+  }
+};
+
+}  // namespace detail
 }  // namespace ringfold

@@ -24,17 +24,6 @@ bool same_bytes(const T& a, const T& b) {
   return std::memcmp(&a, &b, sizeof(T)) == 0;
 }
 
-/// A small random number generator (splitmix64), so that a seed means the same everywhere.
-struct random_bits {
-  std::uint64_t state;
-  std::size_t below(std::size_t bound) {
-    std::uint64_t word = state += 0x9e3779b97f4a7c15u;
-    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9u;
-    word = (word ^ word >> 27) * 0x94d049bb133111ebu;
-    return static_cast<std::size_t>((word ^ word >> 31) % bound);
-  }
-};
-
 template <class E, class Distance>
 double checked_distance(const char* law, std::size_t i, std::size_t j, const E& a, const E& b, Distance distance,
                         double bound) {

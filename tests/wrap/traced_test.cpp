@@ -256,6 +256,28 @@ TEST_CASE("a full track drops and counts; what it holds stays where it is") {
   CHECK(events_of(none).empty());
 }
 
+TEST_CASE("runs are processes, whatever their names") {
+  trace_record const first{.what = activity::close, .begin = 1234567, .end = 2000001},
+      second{.what = activity::accumulate, .present = false, .owner = 3};
+  trace_run const runs[] = {{"ring \"a\\", {{&first, 1}}, 2}, {"gather", {{}, {&second, 1}}, 3}, {"none"}};
+  std::ostringstream text;
+  write_chrome_json(runs, text);
+  auto const parsed = nlohmann::json::parse(text.str());
+  CHECK(parsed.at("otherData").at("dropped") == 5);
+  std::vector<std::string> names;
+  for (const auto& each : parsed.at("traceEvents")) {
+    if (each.at("name") == "process_name") names.push_back(each.at("args").at("name"));
+    if (each.at("ph") != "X") continue;
+    bool const is_first = each.at("pid") == 0;
+    CHECK(each.at("tid") == (is_first ? 0 : 1));
+    CHECK(each.at("name") == (is_first ? "close" : "accumulate"));
+    if (is_first) CHECK(each.at("ts").dump() == "1234.567");
+    if (is_first) CHECK(each.at("dur").dump() == "765.434");
+    if (!is_first) CHECK(each.at("args") == nlohmann::json{{"owner", 3}, {"present", false}});
+  }
+  CHECK(names == std::vector<std::string>{"ring \"a\\", "gather", "none"});
+}
+
 TEST_CASE("requests that are complete by birth or by move record no wait") {
   trace_log log(1, 100);
   traced comm(self(), log[0]);

@@ -43,31 +43,63 @@ inline line arguments_of(const trace_record& r) {
 
 }  // namespace detail
 
-/// Writes one track per rank: each record an event of phase X with ts and dur in microseconds, to the nanosecond.
+/// What the ranks did in one run: each rank's records, in order of beginning.
+struct trace_run {
+  const char* name = "ringfold";
+  std::vector<std::span<const trace_record>> tracks{};
+  extent dropped = 0;  ///< records that found no room
+};
+
+/// Writes a process per run and in it a track per rank: each record an event of phase X with ts and dur in
+/// microseconds, to the nanosecond.
 ///
 /// Arguments of events: step, bytes, peer and role (of pieces, sends and receives apart), owner and present (of
-/// blocks). `otherData.dropped` is the number of records that found no room.
-inline void write_chrome_json(const trace_log& log, std::ostream& to) {
-  extent dropped = 0;
-  to << R"({"displayTimeUnit":"ns","traceEvents":[)"
-     << R"({"ph":"M","pid":0,"tid":0,"name":"process_name","args":{"name":"ringfold"}})";
+/// blocks). `otherData.dropped` is the number of records that found no room, over all runs.
+inline void write_chrome_json(std::span<const trace_run> runs, std::ostream& to) {
   // Numbers are printed by say(), which no locale of the stream groups.
   auto const number = [](std::int64_t value) { return static_cast<long long>(value); };
-  for (int rank = 0; rank < log.ranks(); ++rank) {
-    dropped += log[rank].dropped();
-    to << say(",\n{\"ph\":\"M\",\"pid\":0,\"tid\":%d,\"name\":\"thread_name\",\"args\":{\"name\":\"rank %d\"}}", rank,
-              rank)
-              .text;
-    for (const trace_record& r : log[rank].records()) {
-      std::int64_t const length = r.end - r.begin;
-      to << say(",\n{\"ph\":\"X\",\"pid\":0,\"tid\":%d,\"ts\":%lld.%03lld,\"dur\":%lld.%03lld,\"cat\":\"%s\","
-                "\"name\":\"%s\",\"args\":{%s}}",
-                rank, number(r.begin / 1000), number(r.begin % 1000), number(length / 1000), number(length % 1000),
-                detail::category_of(r.what), detail::name_of(r.what), detail::arguments_of(r).text)
-                .text;
+  extent dropped = 0;
+  int process = 0;
+  const char* separator = "";
+  to << R"({"displayTimeUnit":"ns","traceEvents":[)";
+  for (const trace_run& run : runs) {
+    dropped += run.dropped;
+    to << separator << say(R"({"ph":"M","pid":%d,"name":"process_name","args":{"name":")", process).text;
+    for (const char* c = run.name; *c != 0; ++c) {
+      if (*c == '"' || *c == '\\') to << '\\';
+      to << *c;
     }
+    to << "\"}}";
+    separator = ",\n";
+    int rank = 0;
+    for (auto const records : run.tracks) {
+      to << say(",\n{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"thread_name\",\"args\":{\"name\":\"rank %d\"}}",
+                process, rank, rank)
+                .text;
+      for (const trace_record& r : records) {
+        std::int64_t const length = r.end - r.begin;
+        to << say(",\n{\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"ts\":%lld.%03lld,\"dur\":%lld.%03lld,\"cat\":\"%s\","
+                  "\"name\":\"%s\",\"args\":{%s}}",
+                  process, rank, number(r.begin / 1000), number(r.begin % 1000), number(length / 1000),
+                  number(length % 1000), detail::category_of(r.what), detail::name_of(r.what),
+                  detail::arguments_of(r).text)
+                  .text;
+      }
+      ++rank;
+    }
+    ++process;
   }
   to << say("\n],\"otherData\":{\"dropped\":%lld}}\n", number(dropped)).text;
+}
+
+/// Writes a log as one run.
+inline void write_chrome_json(const trace_log& log, std::ostream& to) {
+  trace_run run;
+  for (int rank = 0; rank < log.ranks(); ++rank) {
+    run.tracks.push_back(log[rank].records());
+    run.dropped += log[rank].dropped();
+  }
+  write_chrome_json({&run, 1}, to);
 }
 
 }  // namespace ringfold

@@ -26,6 +26,7 @@ TEST_CASE("exact sums do not depend on the order of blocks") {
 
 TEST_CASE("far apart scores, numbers that are not finite, bases, refusals") {
   kernel_cases::check_gaps(flash_kernel{});
+  kernel_cases::check_infinite_scores(flash_kernel{});
   kernel_cases::check_not_finite<float>(flash_kernel{});
   kernel_cases::check_not_finite<bf16>(flash_kernel{});
   kernel_cases::check_bases(flash_kernel{});

@@ -94,6 +94,7 @@ TEST_CASE("exact sums do not depend on the order of blocks") {
 
 TEST_CASE("far apart scores, numbers that are not finite, bases, refusals") {
   kernel_cases::check_gaps(reference_kernel{});
+  kernel_cases::check_infinite_scores(reference_kernel{});
   kernel_cases::check_not_finite<float>(reference_kernel{});
   kernel_cases::check_not_finite<bf16>(reference_kernel{});
   kernel_cases::check_bases(reference_kernel{});

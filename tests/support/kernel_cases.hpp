@@ -160,6 +160,21 @@ void check_gaps(Kernel kernel) {
   check_close(sharded::run(kernel, low, in.q, in.k, in.v), expected(low, in), bounds_of<float>);
 }
 
+/// A score of -inf hides its key; a row of nothing else saw nothing.
+template <class Kernel>
+void check_infinite_scores(Kernel kernel) {
+  auto const p = make_problem<float>(contiguous(40, 4), shape{1, 1, 1, 1, 3}, causal(), scaled{1});
+  tensors in = draw<float>(p, 6);
+  in.q.assign(40, 1.0);
+  for (std::size_t j = 0; j < 40; ++j) in.k[j] = j < 3 || j % 5 == 0 ? -INFINITY : in.k[j];
+  for (std::uint64_t const seed : {0u, 1u, 2u}) {
+    auto const got = sharded::run(kernel, p, in.q, in.k, in.v, {seed, 0, {}});
+    check_close(got, expected(p, in), bounds_of<float>);
+    CHECK(got.lse[2] == -INFINITY);
+    CHECK(got.o[2 * 3] == 0);
+  }
+}
+
 /// Keys that a mask hides do not exist, whatever they hold; what is seen propagates, and nothing hangs.
 template <class T, class Kernel>
 void check_not_finite(Kernel kernel) {

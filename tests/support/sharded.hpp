@@ -56,8 +56,8 @@ T rounded(const Number& number) {
 
 /// Takes an owner's rows out of a dense [batch, token, head, dim] tensor.
 template <class T, class Number>
-shard<T> scatter(const std::vector<Number>& all, const ringfold::layout& tokens, int owner, memory_order order, extent batch,
-                 extent heads, extent dim) {
+shard<T> scatter(const std::vector<Number>& all, const ringfold::layout& tokens, int owner, memory_order order,
+                 extent batch, extent heads, extent dim) {
   auto made = make_shard<T>(order, batch, tokens.rows(owner), heads, dim);
   auto const from = ringfold::dense(all.data(), batch, tokens.tokens(), heads, dim);
   tokens.for_each_position(owner, [&](extent row, extent position) {
@@ -85,11 +85,14 @@ void gather(std::vector<T>& all, const std::vector<T>& rows, const ringfold::lay
   });
 }
 
-/// Memory for an arena, aligned as it wants.
+/// Memory for an arena, aligned as it wants, and full of numbers that are none: what is read unwritten shows.
 class workspace {
  public:
   explicit workspace(extent bytes)
-      : chunks_(static_cast<std::size_t>(bytes / 64 + 2)), arena_(chunks_.data(), (bytes + 63) / 64 * 64) {}
+      : chunks_(static_cast<std::size_t>(bytes / 64 + 2)), arena_(chunks_.data(), (bytes + 63) / 64 * 64) {
+    for (chunk& each : chunks_)
+      std::fill(std::begin(each.bytes), std::end(each.bytes), static_cast<unsigned char>(0xff));
+  }
   ringfold::arena<>& arena() { return arena_; }
 
  private:

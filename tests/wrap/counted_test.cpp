@@ -10,6 +10,7 @@
 #include <ringfold/comm/threads.hpp>
 #include <ringfold/core/group.hpp>
 #include <ringfold/kernel/reference.hpp>
+#include <ringfold/testing/communicator_laws.hpp>
 
 using namespace ringfold;
 
@@ -213,5 +214,16 @@ TEST_CASE("a counted ring sends what the paper says") {
     CHECK(bytes_of(book, role::value) == bytes_of(book, role::key));
     CHECK(book.total_bytes() == 2 * bytes_of(book, role::key));
     CHECK(book.messages == 2 * 3);
+  }
+}
+
+TEST_CASE("a counted communicator keeps the laws") {
+  for (int const ranks : {1, 2, 3, 5, 8}) {
+    CAPTURE(ranks);
+    run_ranks(ranks, [](threads comm) {
+      counters book;
+      communicator_laws(counted(comm, book), 11);
+      if (book.in_flight != 0) throw law_violation(say("rank %d: bytes are still in flight", comm.rank()));
+    });
   }
 }

@@ -17,6 +17,7 @@
 #include <ringfold/comm/threads.hpp>
 #include <ringfold/core/group.hpp>
 #include <ringfold/kernel/reference.hpp>
+#include <ringfold/testing/communicator_laws.hpp>
 #include <ringfold/wrap/counted.hpp>
 #include <ringfold/wrap/trace_json.hpp>
 
@@ -314,4 +315,17 @@ TEST_CASE("what is refused has a post without pieces, and its span ends") {
 TEST_CASE("a log needs a rank and no negative room") {
   CHECK_THROWS_AS(trace_log(0, 10), usage_error);
   CHECK_THROWS_AS(trace_log(2, -1), usage_error);
+}
+
+TEST_CASE("a traced communicator keeps the laws, counted too, and with no room left") {
+  for (int const ranks : {1, 2, 3, 5, 8}) {
+    CAPTURE(ranks);
+    trace_log log(ranks, 2000);
+    run_ranks(ranks, [&](threads comm) {
+      counters book;
+      communicator_laws(traced(counted(comm, book), log[comm.rank()]), 12);
+    });
+    auto const events = events_of(log);
+    for (int rank = 0; rank < ranks; ++rank) CHECK(nested(of_rank(events, rank)));
+  }
 }

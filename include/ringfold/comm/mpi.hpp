@@ -51,7 +51,7 @@ class mpi {
     friend class mpi;
     request(std::shared_ptr<detail::mpi_wire> wire) : wire_(std::move(wire)), exchange_(wire_->take()) {}
 
-    void wait(int detail::mpi_exchange::* left) {
+    void wait(int detail::mpi_exchange::*left) {
       if (exchange_) wire_->wait(*exchange_, left);
     }
     void finish() noexcept {
@@ -82,7 +82,7 @@ class mpi {
   void poison(std::exception_ptr why) noexcept { wire_->poison(why); }
 
   /// A second wire between the same ranks, with an order of its own; collective.
-  friend mpi split(const mpi& from) { return mpi(from.wire_->comm.value, from.wire_->options()); }
+  friend mpi split(const mpi& from) { return mpi(from.wire_->comm, from.wire_->options); }
 
  private:
   std::shared_ptr<detail::mpi_wire> wire_;

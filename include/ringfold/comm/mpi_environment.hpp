@@ -32,6 +32,7 @@ class mpi_environment {
     if (std::uncaught_exceptions() > exceptions_) {
       detail::end_all_ranks(world_rank(), "an exception is leaving the scope of mpi_environment");
     }
+    meet();
     MPI_Finalize();
   }
 
@@ -42,6 +43,16 @@ class mpi_environment {
   }
 
  private:
+  /// Waits for all ranks. Open MPI's launcher may hang when one rank aborts while another finalizes.
+  static void meet() {
+    MPI_Request all = MPI_REQUEST_NULL;
+    MPI_Ibarrier(MPI_COMM_WORLD, &all);
+    int met = 0;
+    for (detail::patience waiting(0); MPI_Test(&all, &met, MPI_STATUS_IGNORE) == MPI_SUCCESS && met == 0;) {
+      waiting.pause();
+    }
+  }
+
   static int world_rank() {
     int rank = -1;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);

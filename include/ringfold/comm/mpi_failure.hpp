@@ -53,8 +53,7 @@ inline ending ending_of(const std::exception_ptr& failure) noexcept {
     return {say("%s", e.what()), 2};
   } catch (const std::exception& e) {
     return {say("%s", e.what())};
-  } catch (...) {
-  }
+  } catch (...) {}
   return {say("ended by something that is not a std::exception")};
 }
 

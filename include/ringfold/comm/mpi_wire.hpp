@@ -1,58 +1,18 @@
 #pragma once
 
-#include <chrono>
-#include <climits>
-#include <exception>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include <ringfold/comm/check.hpp>
 #include <ringfold/comm/mpi_datatypes.hpp>
+#include <ringfold/comm/mpi_duplicate.hpp>
+#include <ringfold/comm/patience.hpp>
 #include <ringfold/comm/split_piece.hpp>
 
 /// \file
-/// The private communicator that all copies of one ringfold::mpi share, and what is in flight on it.
+/// What all copies of one ringfold::mpi share, and what is in flight on it.
 
-namespace ringfold {
-
-/// What a failure does: end all ranks with its text (a rank that throws alone leaves the others waiting), or throw.
-enum class on_failure { abort, throw_only };
-
-struct mpi_options {
-  /// How long one wait may take; 0 waits for ever.
-  double deadline_seconds = 60;
-  /// Longer pieces are split; the smallest of all ranks' limits holds. At most INT_MAX.
-  extent max_message_bytes = INT_MAX / 4096 * 4096;
-  on_failure failure = on_failure::abort;
-  /// Sends complete only when they are received, so that a test cannot lean on MPI's buffers.
-  bool synchronous_sends = false;
-};
-
-namespace detail {
-
-/// A wait that spins briefly, then yields, then naps, so that ranks may outnumber cores.
-class patience {
- public:
-  explicit patience(double seconds) : seconds_(seconds) {}
-  /// False when the time is up.
-  bool pause() {
-    if (++turns_ < 64) return true;
-    double const waited = std::chrono::duration<double>(clock::now() - start_).count();
-    if (waited < 2e-3) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
-    return seconds_ <= 0 || waited < seconds_;
-  }
-
- private:
-  using clock = std::chrono::steady_clock;
-  clock::time_point start_ = clock::now();
-  double seconds_;
-  int turns_ = 0;
-};
+namespace ringfold::detail {
 
 struct mpi_message {
   MPI_Datatype type;  // MPI_BYTE, or taken from the wire's datatypes
@@ -65,7 +25,7 @@ struct mpi_message {
 /// What one post left in flight.
 struct mpi_exchange {
   long step = 0;
-  int exceptions = 0;  // in flight when it was posted; more of them mean that the stack is unwinding
+  int exceptions = 0;           // in flight when it was posted; more of them mean that the stack is unwinding
   int receives = 0, sends = 0;  // still open
   std::vector<mpi_message> messages{};
   std::vector<MPI_Request> requests{};
@@ -73,28 +33,9 @@ struct mpi_exchange {
   std::vector<int> done{};
 };
 
-class mpi_wire {
+class mpi_wire : public mpi_duplicate {
  public:
-  mpi_wire(MPI_Comm from, const mpi_options& options) : options_(options) {
-    require_mpi();
-    MPI_Query_thread(&level_);
-    require_thread();
-    if (from == MPI_COMM_NULL) throw usage_error(say("mpi: the communicator is MPI_COMM_NULL"));
-    if (options.max_message_bytes < 1 || options.max_message_bytes > INT_MAX) {
-      throw usage_error(say("mpi: max_message_bytes is %lld; it must be within 1 and %d",
-                            static_cast<long long>(options.max_message_bytes), INT_MAX));
-    }
-    int inter = 0;
-    mpi_check(MPI_Comm_test_inter(from, &inter), "MPI_Comm_test_inter");
-    if (inter != 0) throw usage_error(say("mpi: an intercommunicator has no ring; merge it first (MPI_Intercomm_merge)"));
-    mpi_check(MPI_Comm_dup(from, &comm.value), "MPI_Comm_dup");
-    mpi_check(MPI_Comm_set_errhandler(comm.value, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-    mpi_check(MPI_Comm_rank(comm.value, &rank), "MPI_Comm_rank");
-    mpi_check(MPI_Comm_size(comm.value, &size), "MPI_Comm_size");
-    // Both ends of a message must cut it alike.
-    mpi_check(MPI_Allreduce(MPI_IN_PLACE, &options_.max_message_bytes, 1, MPI_INT64_T, MPI_MIN, comm.value),
-              "MPI_Allreduce");
-  }
+  using mpi_duplicate::mpi_duplicate;
 
   std::unique_ptr<mpi_exchange> take() {
     if (idle_.empty()) {
@@ -114,11 +55,12 @@ class mpi_wire {
 
   /// \throws usage_error before anything is posted when a piece cannot be exchanged.
   void check(const exchange& x) {
-    require_thread();
+    check_thread();
     if (poisoned_) throw poisoned(cause_, {rank, -1, next_, rank});
     check_exchange(x, size);
     for (piece const& each : x.receives) {
-      if (borrows(each)) throw usage_error(say("post: a receive from rank %d has no memory, and MPI lends none", each.peer));
+      if (borrows(each))
+        throw usage_error(say("post: a receive from rank %d has no memory, and MPI lends none", each.peer));
     }
   }
 
@@ -129,17 +71,17 @@ class mpi_wire {
     to.receives = to.sends = 0;
     std::size_t count = 0;
     auto const counted = [&](const piece&) { ++count; };
-    for (piece const& each : x.receives) split_piece(each, options_.max_message_bytes, counted);
-    for (piece const& each : x.sends) split_piece(each, options_.max_message_bytes, counted);
+    for (piece const& each : x.receives) split_piece(each, options.max_message_bytes, counted);
+    for (piece const& each : x.sends) split_piece(each, options.max_message_bytes, counted);
     to.messages.reserve(count);
     to.requests.reserve(count);
     to.statuses.resize(count);
     to.done.resize(count);
     for (piece const& each : x.receives) {
-      split_piece(each, options_.max_message_bytes, [&](const piece& part) { start(part, true, to); });
+      split_piece(each, options.max_message_bytes, [&](const piece& part) { start(part, true, to); });
     }
     for (piece const& each : x.sends) {
-      split_piece(each, options_.max_message_bytes, [&](const piece& part) { start(part, false, to); });
+      split_piece(each, options.max_message_bytes, [&](const piece& part) { start(part, false, to); });
     }
   }
 
@@ -147,8 +89,8 @@ class mpi_wire {
   void progress(mpi_exchange& x) {
     if (x.receives + x.sends == 0) return;
     int count = 0;
-    int const code = MPI_Testsome(static_cast<int>(x.requests.size()), x.requests.data(), &count, x.done.data(),
-                                  x.statuses.data());
+    int const code =
+        MPI_Testsome(static_cast<int>(x.requests.size()), x.requests.data(), &count, x.done.data(), x.statuses.data());
     if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) {
       fail(transport_error(say("exchange %ld: MPI_Testsome failed: %s", x.step, mpi_text(code).text), at(x, -1)));
     }
@@ -161,13 +103,13 @@ class mpi_wire {
   }
 
   /// Waits until the messages that `left` counts are complete.
-  void wait(mpi_exchange& x, int mpi_exchange::* left) {
-    for (patience waiting(options_.deadline_seconds); x.*left > 0;) {
+  void wait(mpi_exchange& x, int mpi_exchange::*left) {
+    for (patience waiting(deadline()); x.*left > 0;) {
       progress(x);
       if (x.*left == 0) return;
       if (waiting.pause()) continue;
       progress(x);  // this rank itself may have been stopped
-      if (x.*left > 0) fail(timeout_error(overdue(x, options_.deadline_seconds), at(x, open_peer(x))));
+      if (x.*left > 0) fail(overdue(x, left == &mpi_exchange::receives, deadline()));
     }
   }
 
@@ -175,11 +117,10 @@ class mpi_wire {
   void drain(mpi_exchange& x) noexcept {
     if (x.receives + x.sends == 0 || mpi_finalized()) return;
     bool const hurry = poisoned_ || std::uncaught_exceptions() > x.exceptions;
-    double const deadline = options_.deadline_seconds;
-    double const seconds = hurry && (deadline <= 0 || deadline > 1) ? 1 : deadline;
+    double const whole = deadline(), seconds = hurry && (whole <= 0 || whole > 1) ? 1 : whole;
     if (settles(x, seconds)) return;
-    line const text = overdue(x, seconds);
-    if (options_.failure == on_failure::abort && !hurry) end_all_ranks(rank, text.text);
+    line const text = say("%s%s", overdue(x, x.receives > 0, seconds).what(), hurry ? "; a failure was unwinding" : "");
+    if (options.failure == on_failure::abort && !hurry) end_all_ranks(rank, text.text);
     poison(text);
     for (std::size_t i = 0; i < x.requests.size(); ++i) {
       if (x.messages[i].open && x.messages[i].receives) MPI_Cancel(&x.requests[i]);
@@ -191,7 +132,7 @@ class mpi_wire {
   /// Later posts throw; by policy all ranks end here and now, while what is in flight is still alive.
   void poison(const std::exception_ptr& why) noexcept {
     ending const end = ending_of(why);
-    if (options_.failure == on_failure::abort) end_all_ranks(rank, end.text.text, end.code);
+    if (options.failure == on_failure::abort) end_all_ranks(rank, end.text.text, end.code);
     poison(end.text);
   }
   void poison(const line& text) noexcept {
@@ -199,56 +140,39 @@ class mpi_wire {
     poisoned_ = true;
   }
 
-  /// Owns the private duplicate.
-  struct duplicate {
-    MPI_Comm value = MPI_COMM_NULL;
-    duplicate() = default;
-    duplicate(const duplicate&) = delete;
-    duplicate& operator=(const duplicate&) = delete;
-    ~duplicate() {
-      // Freeing is collective: a rank that leaves by an exception does so alone.
-      if (value != MPI_COMM_NULL && std::uncaught_exceptions() == 0 && !mpi_finalized()) MPI_Comm_free(&value);
-    }
-  };
-
-  duplicate comm{};
-  int rank = 0, size = 1;
-  const mpi_options& options() const { return options_; }
-
  private:
   static constexpr int tag = 0;  // order pairs the messages
 
-  static void require_mpi() {
-    int initialized = 0;
-    MPI_Initialized(&initialized);
-    if (initialized == 0) throw usage_error(say("mpi: MPI is not initialized; make a ringfold::mpi_environment first"));
-    if (mpi_finalized()) throw usage_error(say("mpi: MPI is finalized already"));
-  }
-
-  void require_thread() const {
-    if (level_ >= MPI_THREAD_SERIALIZED) return;
-    int main_thread = 0;
-    MPI_Is_thread_main(&main_thread);
-    if (main_thread == 0) {
-      throw usage_error(say("mpi: called from a thread other than the main one; initialize MPI with "
-                            "MPI_THREAD_SERIALIZED or more"));
+  /// Some MPIs cut what a rank sends itself to what it expects, and report success.
+  void check_self(const mpi_exchange& x, extent bytes, bool receives) {
+    if (unmatched_.empty() || unmatched_receives_ == receives) {
+      unmatched_receives_ = receives;
+      unmatched_.push_back(bytes);
+      return;
     }
+    extent const other = unmatched_.front();
+    unmatched_.erase(unmatched_.begin());
+    if (other == bytes) return;
+    fail(contract_violation(
+        say("exchange %ld: rank %d sent itself %lld bytes where %lld were expected", x.step, rank,
+            static_cast<long long>(receives ? other : bytes), static_cast<long long>(receives ? bytes : other)),
+        at(x, rank)));
   }
 
   void start(const piece& part, bool receives, mpi_exchange& to) {
+    if (part.peer == rank) check_self(to, part.bytes(), receives);
     strided_runs const shape = runs_of(part);
     bool const plain = shape.axes == 0;
     MPI_Datatype const type = plain ? MPI_BYTE : datatypes_.take(shape);
     int const count = plain ? static_cast<int>(shape.run) : 1;
     MPI_Request started = MPI_REQUEST_NULL;
-    int const code = receives ? MPI_Irecv(part.data, count, type, part.peer, tag, comm.value, &started)
-                     : options_.synchronous_sends
-                         ? MPI_Issend(part.data, count, type, part.peer, tag, comm.value, &started)
-                         : MPI_Isend(part.data, count, type, part.peer, tag, comm.value, &started);
+    int const code = receives                    ? MPI_Irecv(part.data, count, type, part.peer, tag, comm, &started)
+                     : options.synchronous_sends ? MPI_Issend(part.data, count, type, part.peer, tag, comm, &started)
+                                                 : MPI_Isend(part.data, count, type, part.peer, tag, comm, &started);
     if (code != MPI_SUCCESS) {
       if (!plain) datatypes_.give(type);
-      fail(transport_error(say("exchange %ld: %s rank %d failed: %s", to.step, receives ? "MPI_Irecv from" : "MPI_Isend to",
-                               part.peer, mpi_text(code).text),
+      fail(transport_error(say("exchange %ld: %s rank %d failed: %s", to.step,
+                               receives ? "MPI_Irecv from" : "MPI_Isend to", part.peer, mpi_text(code).text),
                            at(to, part.peer)));
     }
     to.messages.push_back({type, part.bytes(), part.peer, receives, true});
@@ -280,13 +204,13 @@ class mpi_wire {
                               at(x, message.peer)));
     }
     if (code != MPI_SUCCESS) {
-      fail(transport_error(say("exchange %ld: %s rank %d failed: %s", x.step, message.receives ? "receiving from" : "sending to",
-                               message.peer, mpi_text(code).text),
+      fail(transport_error(say("exchange %ld: %s rank %d failed: %s", x.step,
+                               message.receives ? "receiving from" : "sending to", message.peer, mpi_text(code).text),
                            at(x, message.peer)));
     }
     if (message.receives && cancelled == 0 && bytes != message.bytes) {
-      fail(contract_violation(say("exchange %ld: rank %d sent %lld bytes where %lld were expected", x.step, message.peer,
-                                  static_cast<long long>(bytes), static_cast<long long>(message.bytes)),
+      fail(contract_violation(say("exchange %ld: rank %d sent %lld bytes where %lld were expected", x.step,
+                                  message.peer, static_cast<long long>(bytes), static_cast<long long>(message.bytes)),
                               at(x, message.peer)));
     }
   }
@@ -302,20 +226,15 @@ class mpi_wire {
     }
   }
 
-  int open_peer(const mpi_exchange& x) const {
+  /// What a wait for receives, or for sends, is still about.
+  timeout_error overdue(const mpi_exchange& x, bool receives, double seconds) const {
     for (mpi_message const& each : x.messages) {
-      if (each.open) return each.peer;
+      if (!each.open || each.receives != receives) continue;
+      return timeout_error(say("exchange %ld: rank %d did not %s %lld bytes within %g s", x.step, each.peer,
+                               receives ? "send" : "receive", static_cast<long long>(each.bytes), seconds),
+                           at(x, each.peer));
     }
-    return -1;
-  }
-
-  line overdue(const mpi_exchange& x, double seconds) const {
-    for (mpi_message const& each : x.messages) {
-      if (!each.open) continue;
-      return say("exchange %ld: rank %d did not %s %lld bytes within %g s", x.step, each.peer,
-                 each.receives ? "send" : "receive", static_cast<long long>(each.bytes), seconds);
-    }
-    return say("exchange %ld: not complete within %g s", x.step, seconds);
+    return timeout_error(say("exchange %ld: not complete within %g s", x.step, seconds), at(x, -1));
   }
 
   place at(const mpi_exchange& x, int peer) const { return {rank, peer, x.step, rank}; }
@@ -323,19 +242,18 @@ class mpi_wire {
   template <class E>
   [[noreturn]] void fail(const E& failure) {
     poison(say("%s", failure.what()));
-    if (options_.failure == on_failure::abort) end_all_ranks(rank, failure.what());
+    if (options.failure == on_failure::abort) end_all_ranks(rank, failure.what());
     throw failure;
   }
 
-  mpi_options options_;
-  int level_ = MPI_THREAD_SINGLE;
   long next_ = 0;
   bool poisoned_ = false;
   line cause_{};
   mpi_datatypes datatypes_{};
   std::vector<std::unique_ptr<mpi_exchange>> idle_{};
   std::size_t made_ = 0;
+  std::vector<extent> unmatched_{};  // sizes of this rank's messages to itself whose other end is not posted yet
+  bool unmatched_receives_ = false;
 };
 
-}  // namespace detail
-}  // namespace ringfold
+}  // namespace ringfold::detail

@@ -40,7 +40,8 @@ void split_axis(piece part, int axis, extent limit, F& f) {
 /// \throws usage_error when limit is below 1.
 template <class F>
 void split_piece(const piece& whole, extent limit, F&& f) {
-  if (limit < 1) throw usage_error(say("split_piece: limit is %lld; it must be at least 1", static_cast<long long>(limit)));
+  if (limit < 1)
+    throw usage_error(say("split_piece: limit is %lld; it must be at least 1", static_cast<long long>(limit)));
   detail::split_axis(whole, 0, limit, f);
 }
 

@@ -145,6 +145,9 @@ TEST_CASE_TEMPLATE("exp2 of what is no number or out of range", T, float, double
   CHECK(std::isnan(ringfold::exp2(std::numeric_limits<T>::quiet_NaN())));
   CHECK(std::isnan(ringfold::exp2(-std::numeric_limits<T>::quiet_NaN())));
   CHECK(std::isnan(ringfold::exp2(std::numeric_limits<T>::quiet_NaN(), T(2))));
+  for (char const* const payload : {"1", "2", "255", "12345"}) {
+    CHECK(std::isnan(ringfold::exp2(static_cast<T>(sizeof(T) == 4 ? std::nanf(payload) : std::nan(payload)))));
+  }
 }
 
 TEST_CASE_TEMPLATE("log2 is within 1 ulp, near 1 too", T, float, double) {

@@ -99,6 +99,10 @@ TEST_CASE("an empty slice does not move a pointer beyond its memory") {
   CHECK(none.data == memory.data());
 }
 
+TEST_CASE("a slice of no memory has none") {
+  CHECK(slice(dense(static_cast<int*>(nullptr), 4, 5), 0, 2, 1).data == nullptr);
+}
+
 TEST_CASE("transposed views are the same elements") {
   auto memory = counted(24);
   auto const v = dense(memory.data(), 2, 3, 4);

@@ -65,7 +65,7 @@ class layout {
 
   std::span<const segment> segments(int owner) const {
     auto const index = static_cast<std::size_t>(owner);
-    return std::span(segments_).subspan(begin_[index], begin_[index + 1] - begin_[index]);
+    return {segments_.data() + begin_[index], begin_[index + 1] - begin_[index]};
   }
 
   /// Calls f(row, position) for every row of an owner.

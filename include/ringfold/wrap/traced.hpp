@@ -11,11 +11,19 @@
 
 namespace ringfold {
 
+namespace detail {
+template <class T>
+inline constexpr bool has_some_rank = requires(T& t) { t.rank(); };
+template <class T>
+using not_traceable = std::conditional_t<has_some_rank<T>, not_a_communicator<T>, not_an_attention<T>>;
+}  // namespace detail
+
 /// Stands where traced() was given neither a communicator nor an attention.
 template <class T>
-    class traced : std::conditional_t < requires(T& t) {
-  t.rank();
-}, not_a_communicator<T>, not_an_attention < T >> {public : traced(T, trace_track&){}};
+class traced : detail::not_traceable<T> {
+ public:
+  traced(T, trace_track&) {}
+};
 template <class T>
 traced(T, trace_track&) -> traced<T>;
 
@@ -79,8 +87,8 @@ class traced<C> : public wrapper<C> {
 };
 
 /// An attention, usually a kernel, that records its three verbs and whose block it folds in.
-template <class A>
-  requires(!communicator<A> && requires { &A::owner; })
+template <attention_type A>
+  requires(!communicator<A>)
 class traced<A> {
  public:
   using stream = typename A::stream;

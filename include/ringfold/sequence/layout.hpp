@@ -30,16 +30,18 @@ class layout {
 
   /// Takes one list of segments per owner. \throws shape_error when they do not tile 0 .. tokens-1 exactly.
   layout(extent tokens, const std::vector<std::vector<segment>>& owners) : layout(unchecked{}, tokens, owners) {
-    if (tokens < 0) throw shape_error(say("layout: %lld tokens; at least 0 are needed", static_cast<long long>(tokens)));
+    if (tokens < 0)
+      throw shape_error(say("layout: %lld tokens; at least 0 are needed", static_cast<long long>(tokens)));
     std::vector<bool> held(static_cast<std::size_t>(tokens), false);
     for (int owner = 0; owner < ranks(); ++owner) {
       for_each_position(owner, [&](extent row, extent position) {
         bool const outside = position < 0 || position >= tokens;
         if (outside || held[static_cast<std::size_t>(position)]) {
-          throw shape_error(say("layout: row %lld of rank %d is token %lld, which is %s; every token of 0..%lld must "
-                                "be held once",
-                                static_cast<long long>(row), owner, static_cast<long long>(position),
-                                outside ? "not in the sequence" : "held twice", static_cast<long long>(tokens - 1)));
+          throw shape_error(
+              say("layout: row %lld of rank %d is token %lld, which is %s; every token of 0..%lld must "
+                  "be held once",
+                  static_cast<long long>(row), owner, static_cast<long long>(position),
+                  outside ? "not in the sequence" : "held twice", static_cast<long long>(tokens - 1)));
         }
         held[static_cast<std::size_t>(position)] = true;
       });
@@ -173,7 +175,8 @@ inline layout uneven(extent tokens, std::span<const extent> lengths) {
   std::vector<std::vector<segment>> owners;
   extent first = 0;
   for (extent const length : lengths) {
-    if (length < 0) throw shape_error(say("uneven: a length of %lld; none may be negative", static_cast<long long>(length)));
+    if (length < 0)
+      throw shape_error(say("uneven: a length of %lld; none may be negative", static_cast<long long>(length)));
     owners.push_back({segment{first, 1, length}});
     first = checked_add(first, length);
   }

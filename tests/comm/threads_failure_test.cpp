@@ -288,7 +288,7 @@ TEST_CASE("a usage error sends nothing and leaves the communicator good") {
   CHECK_THROWS_AS(run_ranks(-3, [](threads) {}), usage_error);
   CHECK_THROWS_AS(run_ranks(1, [](threads) {}, {.deadline = milliseconds(-1)}), usage_error);
   run_ranks(2, [](threads comm) {
-    memory one(100);
+    memory one(100), other(100);
     piece const there = piece_at(one, 1 - comm.rank()), nowhere = piece_at(one, 2);
     piece const both[] = {there, nowhere};
     CHECK_THROWS_WITH_AS(comm.post({both, {}}, s), "post: send 1 names peer 2; allowed are 0..1", usage_error);
@@ -298,7 +298,7 @@ TEST_CASE("a usage error sends nothing and leaves the communicator good") {
     piece huge = there;
     huge.extents[0] = huge.extents[1] = extent{1} << 40;
     CHECK_THROWS_AS(send(comm, huge), size_overflow);
-    auto posted = receive(comm, there);
+    auto posted = receive(comm, piece_at(other, 1 - comm.rank()));
     CHECK_THROWS_AS(posted.received(0), usage_error);
     CHECK_THROWS_AS(posted.received(1), usage_error);
     send(comm, there).reusable(s);

@@ -60,12 +60,13 @@ class basic_self {
 
     /// \throws contract_violation when a receive has no send
     void arrived(Stream) {
-      if (slot_ && slot_->pending > 0) stuck("%s, exchange %ld: %d of its receives wait for sends that were never posted", slot_->pending);
+      if (slot_ && slot_->pending > 0) stuck(slot_->pending, "receives have no send");
     }
-    /// \throws contract_violation when a send was not received, or what it lent was not released
+    /// \throws contract_violation when a send has no receive, or what was lent was not released
     void reusable(Stream) {
-      if (slot_ && slot_->claims > 0) stuck("%s, exchange %ld: %d of its sends were not received, or not released", slot_->claims);
+      if (slot_ && slot_->claims > 0) stuck(slot_->claims, "sends have no receive, or were lent and not released");
     }
+    /// Whether it arrived and is reusable.
     bool test() { return !slot_ || (slot_->pending == 0 && slot_->claims == 0); }
     /// Where the i-th receive is, once it arrived. \throws usage_error before that, and where there is none
     piece received(int i) const {
@@ -83,9 +84,10 @@ class basic_self {
     friend basic_self;
     request(std::shared_ptr<world> in, posted& slot) : world_(std::move(in)), slot_(&slot) {}
 
-    [[noreturn]] void stuck(const char* format, int count) {
+    [[noreturn]] void stuck(int count, const char* why) {
       world_->broken = true;
-      throw contract_violation(say(format, "self", slot_->step, count), {.rank = 0, .peer = 0, .step = slot_->step});
+      throw contract_violation(say("self, exchange %ld: waits for ever, %d of its %s", slot_->step, count, why),
+                               {.rank = 0, .peer = 0, .step = slot_->step, .origin = 0});
     }
 
     void finish() noexcept {

@@ -160,7 +160,7 @@ void one_way(C comm) {
   int const me = comm.rank(), size = comm.size(), root = size - 1;
   stream_t<C> const s{};
   if (me != root) {
-    marked first(9), second(3), back(5);
+    marked first(9), second(9), back(5);
     auto sent = letter<C>(comm).send(first.filled(me, root, 0), root).send(second.filled(me, root, 1), root).post();
     sent.reusable(s);
     auto received = letter<C>(comm).receive(back, root).post();
@@ -169,7 +169,7 @@ void one_way(C comm) {
     return;
   }
   for (int peer = 0; peer < root; ++peer) {
-    marked first(9), second(3), back(5);
+    marked first(9), second(9), back(5);
     letter<C>(comm).receive(first, peer).post().arrived(s);
     letter<C>(comm).receive(second, peer).post().arrived(s);
     first.expect("one way", peer, me, 0);

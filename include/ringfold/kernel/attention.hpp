@@ -1,5 +1,7 @@
 #pragma once
 
+#include <concepts>
+#include <type_traits>
 #include <utility>
 
 #include <ringfold/algebra/partial.hpp>
@@ -10,6 +12,46 @@
 /// The three verbs that every local kernel and every parallelism share.
 
 namespace ringfold {
+
+/// What an attention says of itself before it meets a problem.
+template <class A>
+concept attention_type = std::copyable<A> && requires(const A& a) {
+  typename A::stream;
+  { a.ranks() } -> std::same_as<int>;
+  { a.owner() } -> std::same_as<int>;
+};
+
+/// The state that an attention opens for problems P.
+template <class A, class P, class Stream>
+using state_of = decltype(std::declval<const A&>().state(std::declval<const P&>(),
+                                                         std::declval<arena<typename Stream::space>&>()));
+
+namespace detail {
+template <class A, class P>
+concept has_needs = requires(const A& a, const P& p) {
+  { a.needs(p, int{}, int{}) } -> std::same_as<bool>;
+};
+template <class A, class P, class Stream>
+concept has_state = requires { typename state_of<A, P, Stream>; };
+template <class A, class P, class Stream>
+concept has_prepare =
+    has_state<A, P, Stream> && requires(const A& a, state_of<A, P, Stream>& s, Stream on,
+                                        view<const typename P::element, 4, typename Stream::space> q) {
+      a.prepare(s, q, on);
+    };
+template <class A, class P, class Stream>
+concept has_accumulate =
+    has_state<A, P, Stream> && requires(const A& a, state_of<A, P, Stream>& s, Stream on,
+                                        block<typename P::element, typename Stream::space> kv) {
+      a.accumulate(s, kv, on);
+    };
+template <class A, class P, class Stream>
+concept has_close =
+    has_state<A, P, Stream> && requires(const A& a, state_of<A, P, Stream>& s, Stream on,
+                                        partial<typename P::accumulate, typename Stream::space> out) {
+      a.close(s, out, on);
+    };
+}  // namespace detail
 
 /// An attention for problems P: a state is opened, keys are folded into it any number of times, and it is closed.
 ///
@@ -22,17 +64,45 @@ namespace ringfold {
 ///   problem: every rank evaluates it for every other, and what nobody needs does not travel.
 /// - `ranks()` and `owner()`: how many shards this attention spans, and which of them is the caller's.
 template <class A, class P, class Stream>
-concept attention = requires(A& a, const A& ca, const P& p, arena<typename Stream::space>& memory,
-                             view<const typename P::element, 4, typename Stream::space> q,
-                             block<typename P::element, typename Stream::space> kv,
-                             partial<typename P::accumulate, typename Stream::space> out, Stream stream) {
-  { ca.ranks() } -> std::same_as<int>;
-  { ca.owner() } -> std::same_as<int>;
-  { ca.needs(p, int{}, int{}) } -> std::same_as<bool>;
-  a.prepare(std::declval<decltype(a.state(p, memory))&>(), q, stream);
-  a.accumulate(std::declval<decltype(a.state(p, memory))&>(), kv, stream);
-  a.close(std::declval<decltype(a.state(p, memory))&>(), out, stream);
+concept attention = attention_type<A> && detail::has_needs<A, P> && detail::has_prepare<A, P, Stream> &&
+                    detail::has_accumulate<A, P, Stream> && detail::has_close<A, P, Stream>;
+
+/// Stands where an attention was expected; naming it fails to compile with one line.
+template <class A>
+struct not_an_attention {
+  static_assert(attention_type<A>,
+                "[ringfold] not an attention: derive a kernel from ringfold::local_attention, or add    using stream "
+                "= ringfold::host_stream; int ranks() const; int owner() const;");
 };
+
+/// What a parallelism demands of its communicator and its inner attention; the first line of its class.
+template <class C, class A>
+constexpr void require_same_stream() {
+  static_assert(std::is_same_v<typename A::stream, typename C::stream>,
+                "[ringfold] the attention and the communicator work on different streams; make both use one");
+}
+
+/// Names the one verb that an attention lacks for problems P; the first line of every use of it.
+template <class A, class P, class Stream>
+constexpr void require_attention() {
+  static_assert(detail::has_needs<A, P>,
+                "[ringfold] not an attention for this problem: derive it from ringfold::local_attention, or add    "
+                "bool needs(const P&, int query_owner, int key_owner) const;");
+  static_assert(detail::has_state<A, P, Stream>,
+                "[ringfold] not an attention for this problem: add    template <class P> my_state state(const P&, "
+                "ringfold::arena<>&) const;");
+  if constexpr (detail::has_state<A, P, Stream>) {
+    static_assert(detail::has_prepare<A, P, Stream>,
+                  "[ringfold] not an attention for this problem: add    void prepare(my_state&, ringfold::view<const "
+                  "T, 4> q, stream) const;");
+    static_assert(detail::has_accumulate<A, P, Stream>,
+                  "[ringfold] not an attention for this problem: add    void accumulate(my_state&, "
+                  "ringfold::block<T>, stream) const;");
+    static_assert(detail::has_close<A, P, Stream>,
+                  "[ringfold] not an attention for this problem: add    void close(my_state&, "
+                  "ringfold::partial<Sum>, stream) const;");
+  }
+}
 
 /// The part of an attention that every kernel on one rank shares; derive from it.
 struct local_attention {

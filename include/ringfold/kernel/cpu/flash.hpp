@@ -8,9 +8,7 @@
 /// \file
 /// Blocked attention on one CPU core, for long sequences.
 
-namespace ringfold {
-
-namespace detail {
+namespace ringfold::detail::inline RINGFOLD_SIMD {
 
 /// Queries, running softmax and scratch of the blocked kernel, in tiles.
 template <class P>
@@ -28,7 +26,9 @@ struct flash_state {
   integer* table;
 };
 
-}  // namespace detail
+}  // namespace ringfold::detail::inline RINGFOLD_SIMD
+
+namespace ringfold::inline RINGFOLD_SIMD {
 
 /// Flash attention by vector registers: cache-sized blocks of keys against tiles of queries whose running softmax
 /// stays in the kernel's own layout from block to block.
@@ -252,4 +252,4 @@ class flash_kernel : public local_attention {
   }
 };
 
-}  // namespace ringfold
+}  // namespace ringfold::inline RINGFOLD_SIMD

@@ -7,7 +7,7 @@
 /// \file
 /// Rows of any element type and stride brought into accumulators, and turned between row and lane order.
 
-namespace ringfold::detail {
+namespace ringfold::detail::inline RINGFOLD_SIMD {
 
 template <class T>
 [[gnu::always_inline]] inline accumulate_t<T> widen(T value) {
@@ -80,4 +80,4 @@ bool finite(const A* row, extent count) {
   return bad == 0;
 }
 
-}  // namespace ringfold::detail
+}  // namespace ringfold::detail::inline RINGFOLD_SIMD

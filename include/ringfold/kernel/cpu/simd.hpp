@@ -9,11 +9,18 @@
 /// \file
 /// Registers of numbers by the compilers' vector extensions: one source for AVX-512, AVX2, NEON and plain machines.
 
-namespace ringfold::detail {
+// Code for different registers is different code: translation units compiled for different CPUs may be linked together.
+#if defined(__AVX512F__)
+#define RINGFOLD_SIMD simd_512
+#elif defined(__AVX__)
+#define RINGFOLD_SIMD simd_256
+#else
+#define RINGFOLD_SIMD simd_128
+#endif
+
+namespace ringfold::detail::inline RINGFOLD_SIMD {
 
 /// The widest register of A that this translation unit is compiled for.
-///
-/// Products and sums in one expression are contracted to fma by GCC and clang alike (-ffp-contract=off turns it off).
 template <class A>
 struct simd {
   static_assert(std::is_same_v<A, float> || std::is_same_v<A, double>, "[ringfold] simd: float or double");
@@ -49,6 +56,25 @@ struct simd {
   }
   [[gnu::always_inline]] static vector all(A value) { return value - vector{}; }  // + would lose the sign of -0
 
+  /// a * b + c, rounded once wherever the hardware can: left to the compiler, it would depend on the optimisation level.
+  [[gnu::always_inline]] static vector fused(vector a, vector b, vector c) {
+    constexpr bool is_float = sizeof(A) == 4;
+#if __has_builtin(__builtin_elementwise_fma)
+    return __builtin_elementwise_fma(a, b, c);
+#elif defined(__AVX512F__)
+    constexpr int current_rounding = 4;
+    constexpr auto lanes = static_cast<std::conditional_t<is_float, unsigned short, unsigned char>>(-1);
+    if constexpr (is_float) return __builtin_ia32_vfmaddps512_mask(a, b, c, lanes, current_rounding);
+    if constexpr (!is_float) return __builtin_ia32_vfmaddpd512_mask(a, b, c, lanes, current_rounding);
+#elif defined(__FMA__)
+    if constexpr (is_float) return __builtin_ia32_vfmaddps256(a, b, c);
+    if constexpr (!is_float) return __builtin_ia32_vfmaddpd256(a, b, c);
+#else
+    (void)is_float;
+    return a * b + c;
+#endif
+  }
+
   /// The larger of each; a where b is not a number.
   [[gnu::always_inline]] static vector larger(vector a, vector b) { return a < b ? b : a; }
 
@@ -81,7 +107,7 @@ struct simd {
   template <class... C>
   [[gnu::always_inline]] static vector horner(vector x, A first, C... rest) {
     vector sum = all(first);
-    ((sum = sum * x + rest), ...);
+    ((sum = fused(sum, x, all(rest))), ...);
     return sum;
   }
 };
@@ -96,4 +122,4 @@ template <int Count, class F>
   (std::make_integer_sequence<int, Count>{});
 }
 
-}  // namespace ringfold::detail
+}  // namespace ringfold::detail::inline RINGFOLD_SIMD

@@ -7,7 +7,7 @@
 /// The heart of the blocked kernel: one tile of queries against one block of keys, by pointers and strides alone, so
 /// that its code exists once per number type, whatever the problem.
 
-namespace ringfold::detail {
+namespace ringfold::detail::inline RINGFOLD_SIMD {
 
 /// Queries lie in the lanes of two registers, so that a row's maximum, sum and rescaling are plain vector operations;
 /// keys and values are broadcast from rows where they lie.
@@ -55,7 +55,8 @@ template <class A, int Rows>
     unroll<registers>([&](auto j) __attribute__((always_inline)) { lane[j] = V::load(q + d * lanes + j * V::width); });
     unroll<Rows>([&](auto i) __attribute__((always_inline)) {
       auto const key = V::all(k[i * stride + d]);
-      unroll<registers>([&](auto j) __attribute__((always_inline)) { sums[i][j] = key * lane[j] + sums[i][j]; });
+      unroll<registers>([&](auto j)
+                            __attribute__((always_inline)) { sums[i][j] = V::fused(key, lane[j], sums[i][j]); });
     });
   }
   unroll<Rows>([&](auto i) __attribute__((always_inline)) {
@@ -82,7 +83,8 @@ template <class A, int Rows>
                           __attribute__((always_inline)) { lane[j] = V::load(weights + key * lanes + j * V::width); });
     unroll<Rows>([&](auto i) __attribute__((always_inline)) {
       auto const value = V::all(v[key * stride + i]);
-      unroll<registers>([&](auto j) __attribute__((always_inline)) { sums[i][j] = value * lane[j] + sums[i][j]; });
+      unroll<registers>([&](auto j)
+                            __attribute__((always_inline)) { sums[i][j] = V::fused(value, lane[j], sums[i][j]); });
     });
   }
   unroll<Rows>([&](auto i) __attribute__((always_inline)) {
@@ -101,7 +103,7 @@ template <class A>
       auto sum = V::load(t.o + d * lanes + j) * V::load(keep + j);
       for (extent key = 0; key < t.keys; ++key) {
         auto const weight = V::load(t.scores + key * lanes + j);
-        sum = weight != 0 ? t.v[key * t.v_stride + d] * weight + sum : sum;
+        sum = weight != 0 ? V::fused(V::all(t.v[key * t.v_stride + d]), weight, sum) : sum;
       }
       V::store(t.o + d * lanes + j, sum);
     }
@@ -162,7 +164,8 @@ template <class A>
     top[j] = top[j] == none ? typename V::vector{} : top[j];  // -inf less -inf is not a number
     auto const shrink = V::exp2(before - top[j]);
     V::store(keep + j * V::width, shrink);
-    sum[j] = V::load(t.sum + j * V::width) * shrink;
+    sum[j] =
+        V::fused(V::load(t.sum + j * V::width), shrink, typename V::vector{});  // a bare product could be contracted
   });
   for (extent key = 0; key < t.keys; ++key) {
     unroll<registers>([&](auto j) __attribute__((always_inline)) {
@@ -191,4 +194,4 @@ void fold(const tile<A>& t) {
   });
 }
 
-}  // namespace ringfold::detail
+}  // namespace ringfold::detail::inline RINGFOLD_SIMD

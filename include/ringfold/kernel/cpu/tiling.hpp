@@ -6,7 +6,7 @@
 /// \file
 /// How a problem's queries are dealt to the lanes of tiles, and what a mask leaves of one.
 
-namespace ringfold::detail {
+namespace ringfold::detail::inline RINGFOLD_SIMD {
 
 /// All query heads that read one key head share its tiles: lane after lane holds row 0 of each of them, then row 1, ...
 /// So a tile spans few positions, few queries of many heads fill it too, and a block of keys is read once for all.
@@ -98,4 +98,4 @@ void draw(const Mask& mask_of, const extent* keys, curtain<A>& made, typename si
   t.seen = table;
 }
 
-}  // namespace ringfold::detail
+}  // namespace ringfold::detail::inline RINGFOLD_SIMD

@@ -52,3 +52,7 @@ inline bool matches(const piece& sent, const piece& receive) {
 }
 
 }  // namespace ringfold::detail
+
+namespace ringfold {
+using detail::check_exchange;  // for communicators of your own
+}

@@ -36,23 +36,23 @@ class alignas(64) trace_track {
   trace_track(clock::time_point start, extent capacity) : start_(start), records_(static_cast<std::size_t>(capacity)) {}
 
   /// A record that ends when this is destroyed, by an exception too.
-  class [[nodiscard]] span {
+  class [[nodiscard]] recording {
    public:
-    span(const span&) = delete;
-    span& operator=(const span&) = delete;
-    ~span() {
+    recording(const recording&) = delete;
+    recording& operator=(const recording&) = delete;
+    ~recording() {
       if (at_ != nullptr) at_->end = track_.now();
     }
 
    private:
     friend trace_track;
-    span(trace_track& track, trace_record* at) : track_(track), at_(at) {}
+    recording(trace_track& track, trace_record* at) : track_(track), at_(at) {}
     trace_track& track_;
     trace_record* at_;
   };
 
   /// Begins a span; one that finds no room is counted as dropped.
-  span open(trace_record what) noexcept { return {*this, note(what)}; }
+  recording open(trace_record what) noexcept { return {*this, note(what)}; }
 
   /// Records a moment. Null, and counted as dropped, when there is no room.
   trace_record* note(trace_record what) noexcept {

@@ -14,9 +14,10 @@ using namespace ringfold;
 
 namespace {
 
-/// The fp32 peak of this core, measured once, before the kernels.
+/// The multiply-add peak of this core, measured once.
+template <class A>
 double peak_rate() {
-  static double const rate = peak::fma_rate<float>();
+  static double const rate = peak::fma_rate<A>();
   return rate;
 }
 
@@ -56,7 +57,7 @@ void forward(benchmark::State& bench) {
   double const pairs = static_cast<double>(n) * static_cast<double>(is_causal ? n + 1 : 2 * n) / 2;
   double const flops = 4 * pairs * static_cast<double>(dim) * static_cast<double>(bench.iterations());
   bench.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsRate);
-  bench.counters["of_peak"] = benchmark::Counter(flops / peak_rate(), benchmark::Counter::kIsRate);
+  bench.counters["of_peak"] = benchmark::Counter(flops / peak_rate<accumulate_t<T>>(), benchmark::Counter::kIsRate);
 }
 
 void grid(benchmark::internal::Benchmark* bench) {
@@ -70,8 +71,8 @@ void small_grid(benchmark::internal::Benchmark* bench) {
 }
 
 void fma_peak(benchmark::State& bench) {
-  for (auto _ : bench) benchmark::DoNotOptimize(peak_rate());
-  bench.counters["GFLOP/s"] = peak_rate() * 1e-9;
+  for (auto _ : bench) benchmark::DoNotOptimize(peak_rate<float>());
+  bench.counters["GFLOP/s"] = peak_rate<float>() * 1e-9;
 }
 
 }  // namespace

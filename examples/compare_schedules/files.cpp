@@ -1,0 +1,113 @@
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "report.hpp"
+
+#include <ringfold/wrap/trace_json.hpp>
+
+namespace compare_schedules {
+
+using ringfold::say;
+using ordered = nlohmann::ordered_json;
+
+namespace {
+
+void write(const std::string& file, const std::string& text) {
+  if (file == "-") {
+    std::cout << text << std::flush;
+    if (!std::cout) throw ringfold::error(say("--json -: the standard output cannot be written"));
+    return;
+  }
+  errno = 0;
+  std::ofstream out(file, std::ios::binary);
+  out << text;
+  out.close();
+  if (!out) throw ringfold::error(say("%s: cannot be written (%s)", file.c_str(), std::strerror(errno)));
+}
+
+}  // namespace
+
+void check_writable(const char* argument, const std::string& file) {
+  if (file.empty() || file == "-") return;
+  std::error_code ignored;
+  bool const there = std::filesystem::exists(file, ignored);
+  errno = 0;
+  bool const opened = std::ofstream(file, std::ios::binary | std::ios::app).is_open();
+  int const why = errno;
+  if (opened && !there) std::filesystem::remove(file, ignored);
+  if (!opened) {
+    throw ringfold::usage_error(say("%s %s: cannot be written (%s); allowed: a file in a folder that exists", argument,
+                                    file.c_str(), std::strerror(why)));
+  }
+}
+
+void write_json(const std::string& file, const options& o, const experiment& e, const std::vector<result>& results) {
+  ordered all = ordered::array();
+  for (const result& r : results) {
+    ordered one{{"schedule", r.which->name},
+                {"ranks", e.ranks()},
+                {"layout", o.layout_text},
+                {"mask", o.mask_text},
+                {"dtype", name_of(e.type)},
+                {"seq", e.tokens.tokens()},
+                {"seconds_median", r.seconds_median},
+                {"tokens_per_second", static_cast<double>(e.tokens.tokens()) / r.seconds_median},
+                {"steps", r.steps},
+                {"bytes_sent_max", r.bytes},
+                {"bytes_expected", r.bytes_expected},
+                {"workspace_bytes", r.did.workspace},
+                {"max_abs_error", r.error.max_abs},
+                {"rms_error", r.error.rms},
+                {"bitwise_repeatable", r.did.repeatable},
+                {"max_abs_error_allowed", r.allowed.max_abs},
+                {"rms_error_allowed", r.allowed.rms}};
+    if (r.error_to_o) {
+      one["max_abs_error_to_o"] = r.error_to_o->max_abs;
+      one["max_abs_error_to_o_allowed"] = r.allowed_to_o->max_abs;
+    }
+    all.push_back(std::move(one));
+  }
+  write(file, all.dump(2) + "\n");
+}
+
+void write_trace(const std::string& file, const std::vector<result>& results) {
+  ordered events = ordered::array();
+  extent dropped = 0;
+  int process = 0;
+  for (const result& r : results) {
+    extent most = 0;
+    for (const auto& each : r.did.trace) most = std::max(most, static_cast<extent>(each.size()));
+    std::int64_t start = std::numeric_limits<std::int64_t>::max();
+    for (const auto& each : r.did.trace) start = each.empty() ? start : std::min(start, each.front().begin);
+    ringfold::trace_log log(static_cast<int>(r.did.trace.size()), most);
+    for (int rank = 0; rank < log.ranks(); ++rank) {
+      for (ringfold::trace_record each : r.did.trace[static_cast<std::size_t>(rank)]) {
+        each.begin -= start, each.end -= start;
+        *log[rank].note(each) = each;
+      }
+    }
+    std::stringstream text;
+    ringfold::write_chrome_json(log, text);
+    ordered const one = ordered::parse(text);
+    for (ordered event : one["traceEvents"]) {
+      event["pid"] = process;
+      if (event["name"] == "process_name") event["args"]["name"] = r.which->name;
+      events.push_back(std::move(event));
+    }
+    dropped += r.did.records_dropped;
+    ++process;
+  }
+  write(file,
+        ordered{{"displayTimeUnit", "ns"}, {"traceEvents", std::move(events)}, {"otherData", {{"dropped", dropped}}}}
+                .dump() +
+            "\n");
+}
+
+}  // namespace compare_schedules

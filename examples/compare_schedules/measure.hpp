@@ -1,0 +1,32 @@
+#pragma once
+
+#include "progress.hpp"
+#include "schedules.hpp"
+
+#include <ringfold/wrap/trace_log.hpp>
+
+/// \file
+/// Runs one schedule on every rank, counts, times and collects.
+
+namespace compare_schedules {
+
+struct world;
+
+/// What a schedule did; complete on rank 0 only.
+struct measurement {
+  std::vector<double> seconds;       ///< of each repeat, on the slowest rank
+  std::vector<extent> bytes, steps;  ///< of one call, by rank
+  extent workspace = 0;              ///< bytes, the most of any rank
+  bool repeatable = true;            ///< every repeat gave the bits of the first call
+  tensor out;
+  std::vector<std::vector<ringfold::trace_record>> trace;  ///< of one more call, by rank; empty unless asked for
+  extent records_dropped = 0;
+};
+
+/// Every process calls it.
+measurement measure(const schedule& s, const experiment& e, const world& where, bool trace, progress& show);
+
+/// The whole attention by the kernel on one rank, no schedule at all: what errors and times are held against.
+measurement measure_kernel(const experiment& e, progress& show);
+
+}  // namespace compare_schedules

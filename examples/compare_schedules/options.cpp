@@ -1,0 +1,203 @@
+#include "options.hpp"
+
+#include <charconv>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+namespace compare_schedules {
+
+using ringfold::say;
+using ringfold::usage_error;
+
+namespace {
+
+/// What a value must be, by name of its argument; the value is shown shortened.
+[[noreturn]] void refuse(std::string_view argument, std::string_view value, std::string_view allowed) {
+  std::string const shown(value.substr(0, 120));
+  throw usage_error(
+      say("%s", fmt::format("{} {}: allowed: {}", argument, shown.empty() ? "''" : shown, allowed).c_str()));
+}
+
+/// A whole number between two others, and nothing else.
+template <class N>
+N whole_number(std::string_view argument, std::string_view whole, std::string_view text, N low, N high,
+               std::string_view note = {}) {
+  N value{};
+  auto const [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc() || end != text.data() + text.size() || value < low || value > high) {
+    refuse(argument, whole, fmt::format("{}whole numbers from {} to {}", note, low, high));
+  }
+  return value;
+}
+
+std::vector<std::string> split(std::string_view text) {
+  std::vector<std::string> parts;
+  for (;;) {
+    std::size_t const comma = text.find(',');
+    parts.emplace_back(text.substr(0, comma));
+    if (comma == std::string_view::npos) return parts;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+constexpr const char* masks_allowed = "full, causal, window:L[,R] (keys before and after a query, 0 or more)";
+constexpr const char* layouts_allowed = "contiguous, zigzag, striped[:WIDTH], uneven:A,B,... (one length per rank)";
+constexpr extent longest = std::numeric_limits<std::int32_t>::max();
+
+ringfold::band mask_named(const std::string& text) {
+  if (text == "full") return ringfold::full();
+  if (text == "causal") return ringfold::causal();
+  if (!text.starts_with("window:")) refuse("--mask", text, masks_allowed);
+  auto const widths = split(std::string_view(text).substr(7));
+  if (widths.size() > 2) refuse("--mask", text, masks_allowed);
+  auto const width = [&](std::size_t i) {
+    return i < widths.size() ? whole_number<extent>("--mask", text, widths[i], 0, longest, "window:L[,R] with ") : 0;
+  };
+  return ringfold::window(width(0), width(1));
+}
+
+void choose(options& o) {
+  std::string names;
+  for (const schedule& each : schedules)
+    names += std::string(each.name) + (&each == &schedules[schedule_count - 1] ? "" : ", ");
+  o.every = o.schedule_text == "all";
+  if (o.every) {
+    for (const schedule& each : schedules) o.chosen.push_back(&each);
+    return;
+  }
+  for (const std::string& name : split(o.schedule_text)) {
+    const schedule* found = nullptr;
+    for (const schedule& each : schedules) found = name == each.name ? &each : found;
+    if (found == nullptr) refuse("--schedule", o.schedule_text, "all, or some of " + names);
+    for (const schedule* before : o.chosen) {
+      if (before == found) refuse("--schedule", o.schedule_text, "each name once");
+    }
+    o.chosen.push_back(found);
+  }
+}
+
+}  // namespace
+
+const char* name_of(dtype type) {
+  if (type == dtype_of<float>) return "f32";
+  if (type == dtype_of<double>) return "f64";
+  return type == dtype_of<ringfold::f16> ? "f16" : "bf16";
+}
+
+dtype dtype_named(const std::string& text) {
+  for (dtype const type : {dtype_of<float>, dtype_of<double>, dtype_of<ringfold::bf16>, dtype_of<ringfold::f16>}) {
+    if (text == name_of(type)) return type;
+  }
+  refuse("--dtype", text, "f32, f64, bf16, f16");
+}
+
+options parse(int argc, char** argv, launched by_mpirun) {
+  options o;
+  CLI::App app(
+      "Runs attention over a sequence by every schedule on several ranks, and tells what each sent, how long it took\n"
+      "and how far it is from the fp64 definition.\n"
+      "Exit code: 0 when every error is at most 1.5 times that of one rank alone and every byte and step was "
+      "expected,\n"
+      "1 when not, 2 for an argument that is not allowed.",
+      "compare_schedules");
+  std::string ranks, seq, batch, heads, kv_heads, dim, value_dim, input, seed, repeats;
+  auto const add = [&app](const char* name, std::string& to, const char* type, const char* what) {
+    return app.add_option(name, to, what)->type_name(type);
+  };
+  add("--ranks", ranks, "P", "Number of ranks, threads of this process (default 4); under mpirun its own");
+  add("--schedule", o.schedule_text, "NAMES", "all (default), or some of ring,gather,ulysses,usp,double_ring");
+  add("--seq", seq, "N", "Tokens (default 1024, or the input's)");
+  add("--batch", batch, "B", "Sequences at once (default 1, or the input's)");
+  add("--heads", heads, "H", "Query heads (default 8, or the input's)");
+  add("--kv-heads", kv_heads, "K", "Key and value heads, a divisor of the heads (default H, or the input's)");
+  add("--dim", dim, "D", "Size of a head's queries and keys (default 64, or the input's)");
+  add("--value-dim", value_dim, "D", "Size of a head's values (default that of keys, or the input's)");
+  add("--dtype", o.dtype_text, "TYPE",
+      "f32, f64, bf16 or f16: what is stored and sent; an input of another type is rounded to it (default f32, or\n"
+      "the input's). Sums are kept in f64 for f64 and in f32 for the others");
+  add("--mask", o.mask_text, "MASK", "full (default), causal, or window:L[,R]: L keys before and R (0) after a query");
+  add("--layout", o.layout_text, "LAYOUT",
+      "contiguous (default), zigzag, striped[:WIDTH], or uneven:A,B,... with one length per rank");
+  add("--input", input, "FILES",
+      "q.npy,k.npy,v.npy[,o.npy], each [batch, seq, heads, dim] of f2, f4 or f8; errors are then told against o too");
+  add("--seed", seed, "S", "Of the random input, where none is given (default 1)");
+  add("--repeat", repeats, "R", "Timed calls, after one that is not (default 5)");
+  auto* const json = add("--json", o.json, "FILE", "Write the results there as JSON; - is the standard output");
+  auto* const trace =
+      add("--trace", o.trace, "FILE", "Write a trace of one call of each schedule there, for ui.perfetto.dev");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    o.help = true;
+    if (by_mpirun.rank == 0) fmt::print("{}", app.help());
+    return o;
+  } catch (const CLI::ExtrasError&) {
+    std::string known;
+    for (const CLI::Option* each : app.get_options()) known += (known.empty() ? "" : " ") + each->get_name();
+    refuse("unknown argument", app.remaining().front(), known);
+  } catch (const CLI::ParseError& e) {
+    throw usage_error(say("%s (see --help)", e.what()));
+  }
+
+  if (by_mpirun.ranks > 0) o.ranks = by_mpirun.ranks;
+  if (app.count("--ranks") > 0) o.ranks = whole_number("--ranks", ranks, ranks, 1, 1024);
+  if (by_mpirun.ranks > 0 && o.ranks != by_mpirun.ranks) {
+    refuse("--ranks", ranks, fmt::format("the {} processes that mpirun started, or no --ranks", by_mpirun.ranks));
+  }
+  choose(o);
+  auto const number = [&app](const char* name, const std::string& text, extent& to, extent high) {
+    if (app.count(name) > 0) to = whole_number<extent>(name, text, text, 1, high);
+  };
+  number("--seq", seq, o.seq, longest);
+  number("--batch", batch, o.batch, longest);
+  number("--heads", heads, o.heads, longest);
+  number("--kv-heads", kv_heads, o.kv_heads, longest);
+  number("--dim", dim, o.dim, longest);
+  number("--value-dim", value_dim, o.value_dim, longest);
+  if (app.count("--dtype") > 0) dtype_named(o.dtype_text);
+  o.mask = mask_named(o.mask_text);
+  if (app.count("--input") > 0) {
+    o.input = split(input);
+    if (o.input.size() != 3 && o.input.size() != 4) refuse("--input", input, "3 or 4 files: q.npy,k.npy,v.npy[,o.npy]");
+  }
+  if (app.count("--seed") > 0) {
+    o.seed = whole_number<std::uint64_t>("--seed", seed, seed, 0, std::numeric_limits<std::uint64_t>::max());
+  }
+  if (app.count("--repeat") > 0) o.repeats = whole_number("--repeat", repeats, repeats, 1, 1'000'000);
+  if (json->count() > 0 && o.json.empty()) refuse("--json", "", "a file that can be written, or -");
+  if (trace->count() > 0 && o.trace.empty()) refuse("--trace", "", "a file that can be written");
+  (void)layout_of(o, -1);
+  return o;
+}
+
+ringfold::layout layout_of(const options& o, extent tokens) {
+  std::string const& text = o.layout_text;
+  extent const length = tokens < 0 ? 0 : tokens;
+  if (text == "contiguous") return ringfold::contiguous(length, o.ranks);
+  if (text == "zigzag") return ringfold::zigzag(length, o.ranks);
+  if (text == "striped") return ringfold::striped(length, o.ranks);
+  if (text.starts_with("striped:")) {
+    return ringfold::striped(length, o.ranks,
+                             whole_number<extent>("--layout", text, text.substr(8), 1, longest, "striped[:WIDTH], "));
+  }
+  if (!text.starts_with("uneven:")) refuse("--layout", text, layouts_allowed);
+  std::vector<extent> lengths;
+  extent sum = 0;
+  for (const std::string& each : split(text.substr(7))) {
+    lengths.push_back(whole_number<extent>("--layout", text, each, 0, longest, "uneven:A,B,... with "));
+    sum += lengths.back();
+  }
+  if (static_cast<int>(lengths.size()) != o.ranks) {
+    refuse("--layout", text, fmt::format("one length for each of {} ranks, not {}", o.ranks, lengths.size()));
+  }
+  if (tokens >= 0 && sum != tokens) {
+    refuse("--layout", text, fmt::format("lengths that add up to the {} tokens, not to {}", tokens, sum));
+  }
+  return ringfold::uneven(sum, lengths);
+}
+
+}  // namespace compare_schedules

@@ -187,9 +187,9 @@ class picture {
     int const shown = std::min(t_.ranks, static_cast<int>(std::size(palette)));
     for (int rank = 0; rank < shown; ++rank) entry(colour_of(rank), fmt::format("rank {}", rank));
     entry("#d4d4d4", "waiting");
-    entry("#8a8a8a", "begin, end");
+    entry("#8a8a8a", "prepare, close");
     draw_arrow(x, y - 9, x + 26, y - 1, true);
-    add(R"(<text x="{:.0f}" y="{}" font-size="12" fill="#444">sent, and had</text>)", x + 34, y);
+    add(R"(<text x="{:.0f}" y="{}" font-size="12" fill="#444">from its post to its arrival</text>)", x + 34, y);
   }
 
   const trace& t_;

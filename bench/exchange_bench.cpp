@@ -29,7 +29,8 @@ double ping_pong(int rounds) {
     ringfold::host_stream const s;
     double sent = 1, received = 0;
     int const peer = 1 - all.rank();
-    piece const out = piece_of(dense(&sent, 1), role::other, peer), in = piece_of(dense(&received, 1), role::other, peer);
+    piece const out = piece_of(dense(&sent, 1), role::other, peer),
+                in = piece_of(dense(&received, 1), role::other, peer);
     auto const send = [&] { return all.post({{&out, 1}, {}}, s); };
     auto const receive = [&] { all.post({{}, {&in, 1}}, s).arrived(s); };
     auto const round = [&] {
@@ -111,12 +112,21 @@ void exchange(benchmark::State& state, bool lent) {
     seconds += once;
     copying += copy_blocks(bytes, rounds);
   }
-  state.counters["GB/s each way"] = static_cast<double>(bytes) * static_cast<double>(state.iterations()) / seconds * 1e-9;
+  state.counters["GB/s each way"] =
+      static_cast<double>(bytes) * static_cast<double>(state.iterations()) / seconds * 1e-9;
   state.counters["of memcpy time"] = seconds / copying;
 }
-BENCHMARK_CAPTURE(exchange, copied, false)->RangeMultiplier(8)->Range(64, 8192)->UseManualTime()->Iterations(5)->Unit(
-    benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(exchange, lent, true)->RangeMultiplier(8)->Range(64, 8192)->UseManualTime()->Iterations(5)->Unit(
-    benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(exchange, copied, false)
+    ->RangeMultiplier(8)
+    ->Range(64, 8192)
+    ->UseManualTime()
+    ->Iterations(5)
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(exchange, lent, true)
+    ->RangeMultiplier(8)
+    ->Range(64, 8192)
+    ->UseManualTime()
+    ->Iterations(5)
+    ->Unit(benchmark::kMicrosecond);
 
 }  // namespace

@@ -36,12 +36,14 @@ TEST_CASE("self never waits for what nobody can send") {
   piece const p = block(memory, 4), asked = block(nullptr, 4);
   self comm;
   SUBCASE("a receive without a send") {
-    CHECK(text_of<contract_violation>([&] { comm.post({{}, {&p, 1}}, s).arrived(s); }) ==
-          "self, exchange 0: waits for ever, 1 of its receives have no send");
+    CHECK(text_of<contract_violation>([&] {
+            comm.post({{}, {&p, 1}}, s).arrived(s);
+          }) == "self, exchange 0: waits for ever, 1 of its receives have no send");
   }
   SUBCASE("a send without a receive") {
-    CHECK(text_of<contract_violation>([&] { comm.post({{&p, 1}, {}}, s).reusable(s); }) ==
-          "self, exchange 0: waits for ever, 1 of its sends have no receive, or were lent and not released");
+    CHECK(text_of<contract_violation>([&] {
+            comm.post({{&p, 1}, {}}, s).reusable(s);
+          }) == "self, exchange 0: waits for ever, 1 of its sends have no receive, or were lent and not released");
   }
   SUBCASE("a loan that is not released") {
     auto posted = comm.post({{&p, 1}, {&asked, 1}}, s);
@@ -51,8 +53,9 @@ TEST_CASE("self never waits for what nobody can send") {
   SUBCASE("a dropped send") { static_cast<void>(comm.post({{&p, 1}, {}}, s)); }
   SUBCASE("a disagreement") {
     piece const shorter = block(memory, 3);
-    CHECK(text_of<contract_violation>([&] { comm.post({{&p, 1}, {&shorter, 1}}, s); }) ==
-          "self: receive 0 of exchange 0 is f64 [1, 1, 1, 3], but send 0 of exchange 0 is f64 [1, 1, 1, 4]");
+    CHECK(text_of<contract_violation>([&] {
+            comm.post({{&p, 1}, {&shorter, 1}}, s);
+          }) == "self: receive 0 of exchange 0 is f64 [1, 1, 1, 3], but send 0 of exchange 0 is f64 [1, 1, 1, 4]");
   }
   SUBCASE("poison") { comm.poison(nullptr); }
   self copy = comm;

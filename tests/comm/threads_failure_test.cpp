@@ -18,7 +18,9 @@ namespace {
 constexpr host_stream s{};
 using memory = std::vector<double>;
 
-piece piece_at(memory& m, int peer) { return piece_of(dense(m.data(), static_cast<extent>(m.size())), role::other, peer); }
+piece piece_at(memory& m, int peer) {
+  return piece_of(dense(m.data(), static_cast<extent>(m.size())), role::other, peer);
+}
 piece lent(std::size_t count, int peer) {
   return piece_of(dense(static_cast<double*>(nullptr), static_cast<extent>(count)), role::other, peer);
 }
@@ -167,8 +169,7 @@ TEST_CASE("an exception that unwinds an exchange and is caught poisons too") {
       try {
         auto live = receive(comm, piece_at(one, 1));
         throw std::runtime_error("caught");
-      } catch (const std::runtime_error&) {
-      }
+      } catch (const std::runtime_error&) {}
       CHECK_THROWS_AS(send(comm, piece_at(one, 1)), poisoned);
     } else {
       CHECK_THROWS_AS(receive(comm, piece_at(one, 0)).arrived(s), poisoned);
@@ -181,18 +182,19 @@ TEST_CASE("an exception without live exchanges may be caught and forgotten") {
   run_ranks(2, [](threads comm) {
     try {
       throw std::runtime_error("caught");
-    } catch (const std::runtime_error&) {
-    }
+    } catch (const std::runtime_error&) {}
     two_rings(comm, [](int, point) {});
   });
 }
 
 TEST_CASE("anything may be thrown") {
-  CHECK_THROWS_AS(run_ranks(3, [](threads comm) {
-                    memory one(100);
-                    if (comm.rank() == 1) throw 42;
-                    receive(comm, piece_at(one, 1)).arrived(s);
-                  }), int);
+  CHECK_THROWS_AS(run_ranks(3,
+                            [](threads comm) {
+                              memory one(100);
+                              if (comm.rank() == 1) throw 42;
+                              receive(comm, piece_at(one, 1)).arrived(s);
+                            }),
+                  int);
 }
 
 TEST_CASE("a wait that passes its deadline names who waited, for whom and for what") {
@@ -254,8 +256,7 @@ TEST_CASE("a rank that returned is not waited for") {
       memory one(100);
       if (comm.rank() == 0) send(comm, piece_at(one, 2)).reusable(s);
     });
-    CHECK(std::string(error.what()) ==
-          "rank 0, exchange 0: rank 2 returned and never received what was sent to it");
+    CHECK(std::string(error.what()) == "rank 0, exchange 0: rank 2 returned and never received what was sent to it");
   }
 }
 

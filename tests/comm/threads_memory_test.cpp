@@ -124,7 +124,8 @@ TEST_CASE("self allocates nothing either") {
   double mine[100] = {}, other[100] = {};
   auto const work = [&] {
     for (int i = 0; i < 10; ++i) {
-      piece const out[] = {block(mine, 100, 0), block(mine, 50, 0)}, in[] = {block(other, 100, 0), block(nullptr, 50, 0)};
+      piece const out[] = {block(mine, 100, 0), block(mine, 50, 0)},
+                  in[] = {block(other, 100, 0), block(nullptr, 50, 0)};
       auto posted = comm.post({out, in}, s);
       posted.arrived(s);
       if (posted.received(1).data != mine) throw std::logic_error("not the owner's memory");
@@ -174,19 +175,20 @@ TEST_CASE("a stream that fails to copy poisons") {
     void copy(const piece&, const piece&) const { throw std::runtime_error("no copy"); }
   };
   int stopped = 0;
-  CHECK_THROWS_WITH_AS(run_ranks<failing_stream>(2,
-                                                 [&](basic_threads<failing_stream> comm) {
-                                                   double memory[100] = {};
-                                                   piece const p = block(memory, 100, 1 - comm.rank());
-                                                   auto posted = comm.rank() == 0 ? comm.post({{&p, 1}, {}}, {})
-                                                                                  : comm.post({{}, {&p, 1}}, {});
-                                                   try {
-                                                     comm.rank() == 0 ? posted.reusable({}) : posted.arrived({});
-                                                   } catch (const poisoned&) {
-                                                     ++stopped;
-                                                   }
-                                                 }),
-                       "no copy", std::runtime_error);
+  CHECK_THROWS_WITH_AS(
+      run_ranks<failing_stream>(
+          2,
+          [&](basic_threads<failing_stream> comm) {
+            double memory[100] = {};
+            piece const p = block(memory, 100, 1 - comm.rank());
+            auto posted = comm.rank() == 0 ? comm.post({{&p, 1}, {}}, {}) : comm.post({{}, {&p, 1}}, {});
+            try {
+              comm.rank() == 0 ? posted.reusable({}) : posted.arrived({});
+            } catch (const poisoned&) {
+              ++stopped;
+            }
+          }),
+      "no copy", std::runtime_error);
   CHECK(stopped == 1);
 }
 

@@ -16,8 +16,8 @@ namespace {
 template <class Make, class Stream = host_stream>
 std::string broken_law(int ranks, Make made, Stream = {}) {
   try {
-    run_ranks<Stream>(
-        ranks, [&](basic_threads<Stream> comm) { communicator_laws(made(comm)); }, {.deadline = std::chrono::seconds(5)});
+    run_ranks<Stream>(ranks, [&](basic_threads<Stream> comm) { communicator_laws(made(comm)); },
+                      {.deadline = std::chrono::seconds(5)});
   } catch (const law_violation& broken) {
     std::string const text = broken.what();
     return text.substr(0, text.find(':'));

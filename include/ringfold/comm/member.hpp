@@ -139,11 +139,13 @@ class alignas(128) member {
   }
 
   void wait_arrived(slot& on) {
+    stop_if_sealed();
     if (on.pending == 0) return;
     wait(on, [&] { return on.pending == 0; });
   }
 
   void wait_reusable(slot& on) {
+    stop_if_sealed();
     if (on.reusable()) return;
     wait(on, [&] { return on.reusable(); });
   }
@@ -158,12 +160,14 @@ class alignas(128) member {
       throw usage_error(say("received(%d): the exchange has %d receives", i, static_cast<int>(of.receives.size())));
     }
     incoming const& one = of.receives[static_cast<std::size_t>(i)];
-    if (one.is == incoming::state::pending) throw usage_error(say("received(%d): it has not arrived; call arrived() before", i));
+    if (one.is == incoming::state::pending)
+      throw usage_error(say("received(%d): it has not arrived; call arrived() before", i));
     return one.at;
   }
 
   void poison(std::exception_ptr why) noexcept {
     try {
+      if (why == nullptr) throw transport_error(say("rank %d called poison()", rank_), {.rank = rank_});
       std::rethrow_exception(why);
     } catch (...) {
       team_.poison_by_current(rank_);
@@ -234,7 +238,8 @@ class alignas(128) member {
     bool const in_time = bell_.wait(team_.deadline(), [&] {
       progress();
       if (ready()) return true;
-      if (team_.any_returned()) [[unlikely]] look_for_returned(on);
+      if (team_.any_returned()) [[unlikely]]
+        look_for_returned(on);
       return false;
     });
     if (!in_time) expire(on);
@@ -283,7 +288,8 @@ class alignas(128) member {
   }
 
   void stop_if_sealed() {
-    if (team_.fate().sealed()) [[unlikely]] stop();
+    if (team_.fate().sealed()) [[unlikely]]
+      stop();
   }
 
   // What a stopped rank borrowed it never reads again, and its owner may be waiting for that before it can say why.
@@ -291,7 +297,7 @@ class alignas(128) member {
     for (auto& each : slots_) {
       if (each->live) release(*each);
     }
-    team_.fate().caught(rank_);
+    team_.caught(rank_);
     bell_.wait(patience, [&] { return team_.fate().told(); });
     throw team_.fate().verdict(rank_);
   }
@@ -308,9 +314,9 @@ class alignas(128) member {
     for (mailbox::place const* const each : on.sends) {
       int const peer = each->sent().peer;
       if (!each->full() || !team_.has_returned(peer)) continue;
-      throw contract_violation(say("rank %d, exchange %ld: rank %d returned and never received what was sent to it",
-                                   rank_, on.step, peer),
-                               {.rank = rank_, .peer = peer, .step = on.step, .origin = rank_});
+      throw contract_violation(
+          say("rank %d, exchange %ld: rank %d returned and never received what was sent to it", rank_, on.step, peer),
+          {.rank = rank_, .peer = peer, .step = on.step, .origin = rank_});
     }
   }
 

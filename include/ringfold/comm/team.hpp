@@ -38,6 +38,12 @@ class team {
     ring_all();
   }
 
+  /// This rank goes on; if an exception unwound a live exchange, that is now all that will be known of it.
+  void caught(int rank) noexcept {
+    fate_.caught(rank);
+    ring_all();
+  }
+
   /// This rank's part is done: it sends and receives no more.
   void returned(int rank) noexcept {
     fate_.caught(rank);
@@ -52,7 +58,6 @@ class team {
   void poison_by_current(int rank) noexcept {
     try {
       throw;
-    } catch (const poisoned&) {
     } catch (const std::exception& cause) {
       fate_.tell(rank, cause.what(), std::current_exception());
     } catch (...) {
@@ -73,7 +78,9 @@ template <class Stream>
 class wire {
  public:
   explicit wire(team<Stream>& all)
-      : team_(all), boxes_(static_cast<std::size_t>(all.size() * all.size())), ends_(static_cast<std::size_t>(all.size())) {}
+      : team_(all),
+        boxes_(static_cast<std::size_t>(all.size() * all.size())),
+        ends_(static_cast<std::size_t>(all.size())) {}
 
   member<Stream>& at(int rank) noexcept { return team_.at(rank); }
 

@@ -126,7 +126,7 @@ class basic_threads {
     });
   }
 
-  /// Makes every rank's next or present call throw `poisoned`, with this cause.
+  /// Makes every rank's next or present call throw `poisoned`; run_ranks() then throws `why`.
   void poison(std::exception_ptr why) noexcept { self_->poison(why); }
 
   /// A second wire between the same ranks, with an order of its own; every rank calls it, and none waits.

@@ -65,7 +65,8 @@ class marked {
     }
     for (double const value : memory_) touched += value != untouched;
     if (found.data == memory_.data() && touched != at) {
-      throw law_violation(say("%s: rank %d, message %d from rank %d wrote outside of its elements", law, me, message, from));
+      throw law_violation(
+          say("%s: rank %d, message %d from rank %d wrote outside of its elements", law, me, message, from));
     }
   }
 
@@ -288,8 +289,7 @@ void reusable_before_arrived(C comm) {
     if (message % 2 == 0) {
       posted.reusable(stream_t<C>{});
     } else {
-      while (!posted.test()) {
-      }
+      while (!posted.test()) {}
     }
     out.overwrite();
     posted.arrived(stream_t<C>{});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -140,9 +141,8 @@ TEST_CASE("the k-th send meets the k-th receive, however they are posted") {
     for (int k = 0; k < 4; ++k) out.push_back(filled(me, k, 40));
     std::vector<piece> sends, receives;
     for (std::size_t k = 0; k < 4; ++k) sends.push_back(flat(out[k], next)), receives.push_back(flat(in[k], previous));
-    std::span<const piece> const s(sends), r(receives);
-    auto first = comm.post({s.first(1), r.first(3)}, {});
-    auto second = comm.post({s.subspan(1), r.subspan(3)}, {});
+    auto first = comm.post({{sends.data(), 1}, {receives.data(), 3}}, {});
+    auto second = comm.post({{sends.data() + 1, 3}, {receives.data() + 3, 1}}, {});
     second.arrived({});
     second.reusable({});
     first.arrived({});

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -37,6 +38,17 @@ struct trace {
   std::vector<message> messages;
 };
 
+constexpr int most_ranks = 256;
+
+int run_named(std::string_view text) {
+  int run = -1;
+  auto const [end, failure] = std::from_chars(text.data(), text.data() + text.size(), run);
+  if (failure != std::errc() || end != text.data() + text.size() || run < 0) {
+    throw std::runtime_error(fmt::format("RUN {}: allowed: whole numbers from 0", text));
+  }
+  return run;
+}
+
 trace read(const std::string& path, int run) {
   std::ifstream file(path);
   if (!file) throw std::runtime_error(fmt::format("{}: cannot be read", path));
@@ -57,6 +69,9 @@ trace read(const std::string& path, int run) {
   if (made.events.empty()) throw std::runtime_error(fmt::format("{}: no events of run {}", path, run));
   made.begin = made.events.front().begin;
   for (const event& each : made.events) {
+    if (each.rank < 0 || each.rank >= most_ranks || each.peer >= most_ranks) {
+      throw std::runtime_error(fmt::format("{}: ranks are allowed from 0 to {}", path, most_ranks - 1));
+    }
     made.ranks = std::max({made.ranks, each.rank + 1, each.peer + 1});
     made.begin = std::min(made.begin, each.begin);
     made.end = std::max(made.end, each.end);
@@ -201,7 +216,7 @@ class picture {
 int main(int count, char** arguments) {
   try {
     if (count < 3 || count > 5) throw std::runtime_error("usage: draw_trace TRACE.json PICTURE.svg [TITLE] [RUN]");
-    trace t = read(arguments[1], count > 4 ? std::stoi(arguments[4]) : 0);
+    trace t = read(arguments[1], count > 4 ? run_named(arguments[4]) : 0);
     find_messages(t);
     std::ofstream file(arguments[2]);
     file << picture(t).draw(count > 3 ? arguments[3] : "");

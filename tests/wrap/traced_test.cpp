@@ -168,9 +168,10 @@ TEST_CASE("the sum of what is sent equals the counters of every role, through gr
   std::vector<counters> books(4);
   trace_log log(4, 1000);
   run(p, [&](threads comm) {
+    counters& book = books[static_cast<std::size_t>(comm.rank())];
     //! [traced]
     trace_track& track = log[comm.rank()];
-    auto const g = grid(traced(counted(comm, books[static_cast<std::size_t>(comm.rank())]), track), 2, 2);
+    auto const g = grid(traced(counted(comm, book), track), 2, 2);
     auto const attend = ulysses(g.row(), ring(g.col(), traced(reference_kernel{}, track)));
     //! [traced]
     return attend;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <thread>
 #include <type_traits>
 
 #include <ringfold/comm/mpi.hpp>
@@ -48,8 +50,8 @@ class mpi_environment {
     MPI_Request all = MPI_REQUEST_NULL;
     MPI_Ibarrier(MPI_COMM_WORLD, &all);
     int met = 0;
-    for (detail::patience waiting(0); MPI_Test(&all, &met, MPI_STATUS_IGNORE) == MPI_SUCCESS && met == 0;) {
-      waiting.pause();
+    while (MPI_Test(&all, &met, MPI_STATUS_IGNORE) == MPI_SUCCESS && met == 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
   }
 

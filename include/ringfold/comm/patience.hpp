@@ -8,20 +8,17 @@
 
 namespace ringfold::detail {
 
-/// A wait that spins briefly, then yields, then naps, so that ranks may outnumber cores.
+/// A wait that spins briefly and then yields, so that ranks may outnumber cores.
+///
+/// It never sleeps: a large message moves only as fast as both ends look at it.
 class patience {
  public:
   explicit patience(double seconds) : seconds_(seconds) {}
   /// False when the time is up.
   bool pause() {
     if (++turns_ < 64) return true;
-    double const waited = std::chrono::duration<double>(clock::now() - start_).count();
-    if (waited < 2e-3) {
-      std::this_thread::yield();
-    } else {
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-    }
-    return seconds_ <= 0 || waited < seconds_;
+    std::this_thread::yield();
+    return seconds_ <= 0 || std::chrono::duration<double>(clock::now() - start_).count() < seconds_;
   }
 
  private:

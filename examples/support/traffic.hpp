@@ -102,7 +102,8 @@ inline sent gather_traffic(const traffic& t, int me, number heads_at_once) {
     bool const sends = detail::sees(t.queries[peer], t.keys[rank], t.left, t.right);
     bool const receives = detail::sees(t.queries[rank], t.keys[peer], t.left, t.right);
     if (sends) {
-      made.add(static_cast<number>(t.keys[rank].size()) * t.batch * t.kv_heads * (t.dim + t.value_dim) * t.element_bytes);
+      made.add(static_cast<number>(t.keys[rank].size()) * t.batch * t.kv_heads * (t.dim + t.value_dim) *
+               t.element_bytes);
     }
     any = any || sends || receives;
   }
@@ -132,7 +133,8 @@ inline sent usp_traffic(const traffic& t, int me, int across) {
   auto const& mine = rows[static_cast<std::size_t>(row)];
   auto const block = detail::joined(t.keys, mine);
   bool needed = false;  // by any rank of my column, for whose heads my row fetches its keys
-  for (const auto& other : rows) needed = needed || detail::sees(detail::joined(t.queries, other), block, t.left, t.right);
+  for (const auto& other : rows)
+    needed = needed || detail::sees(detail::joined(t.queries, other), block, t.left, t.right);
   bool queries = false, keys = false;
   for (int j = 0; j < across; ++j) {
     if (j == column) continue;

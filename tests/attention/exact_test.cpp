@@ -34,8 +34,8 @@ void check_pairs(const layout& tokens, schedules::name which, band mask) {
   run_ranks(tokens.ranks(), [&](threads comm) {
     int const me = comm.rank();
     extent const rows = tokens.rows(me);
-    std::vector<provenance> q(static_cast<std::size_t>(rows * heads + 1)), k(static_cast<std::size_t>(rows * key_heads + 1)),
-        v(k), mine(q), my_lse(q);
+    std::vector<provenance> q(static_cast<std::size_t>(rows * heads + 1)),
+        k(static_cast<std::size_t>(rows * key_heads + 1)), v(k), mine(q), my_lse(q);
     tokens.for_each_position(me, [&](extent row, extent position) {
       int const at = static_cast<int>(position);
       for (extent h = 0; h < heads; ++h) {
@@ -99,7 +99,7 @@ void check_bits(Kernel kernel, const layout& tokens, schedules::name which, band
 
 TEST_CASE("every allowed pair is merged exactly once, by every schedule over every layout") {
 #ifdef RINGFOLD_SANITIZED
-  std::vector<int> const sizes = {2, 3, 6};
+  std::vector<int> const sizes = {3, 4};
 #else
   std::vector<int> const sizes = {1, 2, 3, 4, 5, 6, 8, 9};
 #endif
@@ -119,7 +119,12 @@ TEST_CASE("every allowed pair is merged exactly once, by every schedule over eve
 }
 
 TEST_CASE("exact sums have the same bits in any merge order, through both kernels") {
-  for (int const ranks : {1, 2, 3, 4, 6, 8}) {
+#ifdef RINGFOLD_SANITIZED
+  std::vector<int> const sizes = {2, 6};
+#else
+  std::vector<int> const sizes = {1, 2, 3, 4, 6, 8};
+#endif
+  for (int const ranks : sizes) {
     for (extent const n : {29, 200}) {
       for (const layout& tokens : layouts(n, ranks)) {
         for (auto const which : schedules::names) {

@@ -13,8 +13,8 @@ namespace {
 // Runs an attention made by `make` over `ranks` threads and holds it against the definition.
 template <class Make>
 double error_of(int ranks, extent heads, Make make) {
-  schedules::experiment<float> e(zigzag(37, ranks), {.batch = 2, .heads = heads, .kv_heads = heads / 2, .dim = 8}, causal(),
-                                 1);
+  schedules::experiment<float> e(zigzag(37, ranks), {.batch = 2, .heads = heads, .kv_heads = heads / 2, .dim = 8},
+                                 causal(), 1);
   auto const exact = e.exact();
   std::vector<float> o(exact.o.size());
   std::mutex guard;

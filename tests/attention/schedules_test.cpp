@@ -79,8 +79,8 @@ void check(const combination& c, std::uint64_t seed) {
   bool const many = (which == schedules::name::ulysses && ranks > heads) ||
                     ((which == schedules::name::usp || which == schedules::name::ring_of_ulysses) && across > heads);
   if (many) {
-    CHECK_THROWS_WITH_AS(schedules::run(e, which, reference_kernel{}),
-                         doctest::Contains("query heads; use at most"), usage_error);
+    CHECK_THROWS_WITH_AS(schedules::run(e, which, reference_kernel{}), doctest::Contains("query heads; use at most"),
+                         usage_error);
     return;
   }
   auto const exact = e.exact();
@@ -124,10 +124,10 @@ void check(const combination& c, std::uint64_t seed) {
 
 void check(const combination& c, std::uint64_t seed) {
   CAPTURE(seed);
-  std::string const text = fmt::format(
-      "P={} schedule={} layout={} mask={} dtype={} heads={}:{} tokens={} batch={} order={}", rank_counts[c.ranks],
-      c.schedule, c.layout, c.mask, c.dtype, ratios[c.ratio].heads, ratios[c.ratio].kv_heads, token_counts[c.tokens],
-      c.batch + 1, c.order);
+  std::string const text =
+      fmt::format("P={} schedule={} layout={} mask={} dtype={} heads={}:{} tokens={} batch={} order={}",
+                  rank_counts[c.ranks], c.schedule, c.layout, c.mask, c.dtype, ratios[c.ratio].heads,
+                  ratios[c.ratio].kv_heads, token_counts[c.tokens], c.batch + 1, c.order);
   CAPTURE(text);
   switch (c.dtype) {
     case 0: return check<float>(c, seed);

@@ -23,7 +23,8 @@ TEST_CASE("every rank gets every rank's rows, uneven and empty ones too") {
       counted comm(plain, books[static_cast<std::size_t>(plain.rank())]);
       range const here = place(comm.rank());
       std::vector<int> storage;
-      std::vector<float> mine(static_cast<std::size_t>(here.count * 2 + 1)), all(static_cast<std::size_t>(rows * 2 + 1), -1);
+      std::vector<float> mine(static_cast<std::size_t>(here.count * 2 + 1)),
+          all(static_cast<std::size_t>(rows * 2 + 1), -1);
       auto const from = dense(mine.data(), here.count, 2);
       for (extent row = 0; row < here.count; ++row) {
         from(row, 0) = static_cast<float>(here.first + row), from(row, 1) = static_cast<float>(comm.rank());
@@ -41,7 +42,8 @@ TEST_CASE("every rank gets every rank's rows, uneven and empty ones too") {
       }
     });
     for (int rank = 0; rank < size; ++rank) {
-      CHECK(books[static_cast<std::size_t>(rank)].bytes[static_cast<int>(role::state)] == (size - 1) * place(rank).count * 8);
+      CHECK(books[static_cast<std::size_t>(rank)].bytes[static_cast<int>(role::state)] ==
+            (size - 1) * place(rank).count * 8);
     }
   }
 }

@@ -28,7 +28,8 @@ TEST_CASE("each rank gets its part of the sum, added in the order of ranks to th
     run_ranks(size, [&](threads plain) {
       counted comm(plain, books[static_cast<std::size_t>(plain.rank())]);
       range const here = place(comm.rank());
-      std::vector<float> all(static_cast<std::size_t>(rows * 3 + 1)), mine(static_cast<std::size_t>(here.count * 3 + 1));
+      std::vector<float> all(static_cast<std::size_t>(rows * 3 + 1)),
+          mine(static_cast<std::size_t>(here.count * 3 + 1));
       auto const from = dense(all.data(), rows, 3);
       for (extent row = 0; row < rows; ++row) {
         for (extent c = 0; c < 3; ++c) from(row, c) = term(comm.rank(), row, c);

@@ -12,8 +12,8 @@ using namespace ringfold;
 namespace {
 
 constexpr extent batch = 2, dim = 3;
-extent rows_of(int rank) { return rank % 4; }                                          // uneven, some empty
-range rows_at(int rank) {                                                              // where they lie in the whole
+extent rows_of(int rank) { return rank % 4; }  // uneven, some empty
+range rows_at(int rank) {                      // where they lie in the whole
   range place;
   for (int r = 0; r <= rank; ++r) place.first += place.count, place.count = rows_of(r);
   return place;

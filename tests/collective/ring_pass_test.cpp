@@ -50,8 +50,8 @@ void pass(C comm, counters& book, Wanted wanted) {
   float buffers[2][5];
   double double_buffers[2][5];
   auto const describe = [](float* data, double* doubled, int origin) {
-    return parcel<2>{{piece_of(dense(data, rows_of(origin)), role::key),
-                      piece_of(dense(doubled, rows_of(origin)), role::value)}};
+    return parcel<2>{
+        {piece_of(dense(data, rows_of(origin)), role::key), piece_of(dense(doubled, rows_of(origin)), role::value)}};
   };
   auto const receive = [&](int origin, int slot) {
     bool const borrows = lends<C>;
@@ -60,19 +60,20 @@ void pass(C comm, counters& book, Wanted wanted) {
   std::vector<int> order;
   int wrong = 0;
   //! [ring_pass]
-  ring_pass(counted_comm, describe(mine.data(), twice.data(), me), receive, wanted,
-            [&](int origin, const parcel<2>* held) {
-              order.push_back(origin);
-              bool const expected = origin == me || held != nullptr;
-              wrong += !expected && wanted(me, origin);
-              if (held == nullptr) return;
-              auto const numbers = view_of<const float, 1>(held->pieces[0]);
-              auto const doubled = view_of<const double, 1>(held->pieces[1]);
-              for (extent row = 0; row < numbers.extents[0]; ++row) {
-                wrong += numbers(row) != number_of(origin, row) || doubled(row) != 2 * numbers(row);
-              }
-            },
-            host_stream{});
+  ring_pass(
+      counted_comm, describe(mine.data(), twice.data(), me), receive, wanted,
+      [&](int origin, const parcel<2>* held) {
+        order.push_back(origin);
+        bool const expected = origin == me || held != nullptr;
+        wrong += !expected && wanted(me, origin);
+        if (held == nullptr) return;
+        auto const numbers = view_of<const float, 1>(held->pieces[0]);
+        auto const doubled = view_of<const double, 1>(held->pieces[1]);
+        for (extent row = 0; row < numbers.extents[0]; ++row) {
+          wrong += numbers(row) != number_of(origin, row) || doubled(row) != 2 * numbers(row);
+        }
+      },
+      host_stream{});
   //! [ring_pass]
   if (wrong != 0) throw usage_error(say("rank %d saw %d wrong numbers", me, wrong));
   for (int step = 0; step < size; ++step) {
@@ -127,12 +128,12 @@ TEST_CASE("a visit that throws ends every rank, with its text") {
           auto const describe = [](float* data) { return parcel<1>{{piece_of(dense(data, extent{1000}), role::key)}}; };
           int visits = 0;
           try {
-            ring_pass(comm, describe(mine.data()), [&](int, int) { return describe(nullptr); },
-                      [](int, int) { return true; },
-                      [&](int, const parcel<1>*) {
-                        if (comm.rank() == thrower && visits++ == at) throw usage_error(say("no room at step %d", at));
-                      },
-                      host_stream{});
+            ring_pass(
+                comm, describe(mine.data()), [&](int, int) { return describe(nullptr); }, [](int, int) { return true; },
+                [&](int, const parcel<1>*) {
+                  if (comm.rank() == thrower && visits++ == at) throw usage_error(say("no room at step %d", at));
+                },
+                host_stream{});
           } catch (const error& e) {
             texts[static_cast<std::size_t>(comm.rank())] = e.what();
             throw;

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <type_traits>
+#include <span>
 #include <vector>
 
 #include <ringfold/core/group.hpp>

@@ -24,7 +24,8 @@ void run(A attend, T* memory, void* scratch, cudaStream_t handle) {
   extent const bytes = workspace_bytes(attend, p);
   plan forward(attend, p, scratch, bytes);
   auto const q = dense<device::space>(memory, 1, 64, 4, 32), out = dense<device::space>(memory + 16384, 1, 64, 4, 32);
-  auto const k = dense<device::space>(memory + 8192, 1, 64, 2, 32), v = dense<device::space>(memory + 12288, 1, 64, 2, 32);
+  auto const k = dense<device::space>(memory + 8192, 1, 64, 2, 32),
+             v = dense<device::space>(memory + 12288, 1, 64, 2, 32);
   forward.forward(q, k, v, out, {}, device::stream{handle});
 }
 

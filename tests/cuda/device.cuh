@@ -20,7 +20,9 @@ inline void check(cudaError_t code, const char* what) {
 }
 
 constexpr int threads_per_block = 128;
-inline unsigned blocks(extent items) { return static_cast<unsigned>((items + threads_per_block - 1) / threads_per_block); }
+inline unsigned blocks(extent items) {
+  return static_cast<unsigned>((items + threads_per_block - 1) / threads_per_block);
+}
 __device__ inline extent thread_index() { return extent{blockIdx.x} * blockDim.x + threadIdx.x; }
 
 struct strided {
@@ -32,7 +34,8 @@ __global__ void copy_elements(strided to, strided from, extent e1, extent e2, ex
   extent const i = thread_index();
   if (i >= count) return;
   extent const at[4] = {i / e3 / e2 / e1, i / e3 / e2 % e1, i / e3 % e2, i % e3};
-  for (int axis = 0; axis < 4; ++axis) to.data += at[axis] * to.strides[axis], from.data += at[axis] * from.strides[axis];
+  for (int axis = 0; axis < 4; ++axis)
+    to.data += at[axis] * to.strides[axis], from.data += at[axis] * from.strides[axis];
   for (int byte = 0; byte < bytes; ++byte) to.data[byte] = from.data[byte];
 }
 
@@ -60,9 +63,8 @@ struct stream {
     if (count == 0) return;
     strided a{static_cast<char*>(to.data), {}}, b{static_cast<char*>(from.data), {}};
     for (int axis = 0; axis < 4; ++axis) a.strides[axis] = to.strides[axis], b.strides[axis] = from.strides[axis];
-    copy_elements<<<blocks(count), threads_per_block, 0, handle>>>(a, b, from.extents[1], from.extents[2],
-                                                                   from.extents[3], count,
-                                                                   static_cast<int>(from.type.bytes()));
+    copy_elements<<<blocks(count), threads_per_block, 0, handle>>>(
+        a, b, from.extents[1], from.extents[2], from.extents[3], count, static_cast<int>(from.type.bytes()));
     check(cudaGetLastError(), "copy");
   }
 
@@ -98,9 +100,9 @@ __global__ void start(running<Sum> s, view<const T, 4> q, extent rows) {
 
 /// Folds the keys of one segment into the queries of another.
 template <class Sum, class T, class Mask>
-__global__ void fold(running<Sum> s, view<const T, 4> k, view<const T, 4> v, ringfold::segment queries, extent first_row,
-                     ringfold::segment keys, extent first_key_row, ringfold::heads head, extent first_key, Mask mask,
-                     Sum scale) {
+__global__ void fold(running<Sum> s, view<const T, 4> k, view<const T, 4> v, ringfold::segment queries,
+                     extent first_row, ringfold::segment keys, extent first_key_row, ringfold::heads head,
+                     extent first_key, Mask mask, Sum scale) {
   extent const i = thread_index(), rows = s.q.extents[0] * queries.count * head.query;
   if (i >= rows) return;
   extent const b = i / head.query / queries.count, step = i / head.query % queries.count, h = i % head.query;

@@ -12,9 +12,9 @@
 #include <ringfold/core/group.hpp>
 #include <ringfold/wrap/counted.hpp>
 
+#include "../../examples/support/traffic.hpp"
 #include "oracle.hpp"
 #include "sharded.hpp"
-#include "../../examples/support/traffic.hpp"
 
 /// \file
 /// Every schedule by name, run on thread ranks over global tensors, with what it sent and what it had to send.
@@ -25,8 +25,8 @@ using ringfold::extent;
 using ringfold::layout;
 
 enum class name { ring, gather, ulysses, usp, double_ring, ring_of_ulysses, gather_of_ring };
-inline constexpr name names[] = {name::ring, name::gather, name::ulysses, name::usp, name::double_ring,
-                                 name::ring_of_ulysses, name::gather_of_ring};
+inline constexpr name names[] = {name::ring,        name::gather,          name::ulysses,       name::usp,
+                                 name::double_ring, name::ring_of_ulysses, name::gather_of_ring};
 
 /// The largest divisor of P whose square does not exceed P: the columns of the grid that two-level schedules use.
 inline int columns(int ranks) {
@@ -84,8 +84,17 @@ struct experiment {
     for (int rank = 0; rank < tokens.ranks(); ++rank) {
       tokens.for_each_position(rank, [&](extent, extent p) { positions[static_cast<std::size_t>(rank)].push_back(p); });
     }
-    return {positions, positions, mask.left(), mask.right(), shape.batch, shape.heads, shape.kv_heads, shape.dim,
-            shape.value_dim, sizeof(T), sizeof(ringfold::accumulate_t<T>)};
+    return {positions,
+            positions,
+            mask.left(),
+            mask.right(),
+            shape.batch,
+            shape.heads,
+            shape.kv_heads,
+            shape.dim,
+            shape.value_dim,
+            sizeof(T),
+            sizeof(ringfold::accumulate_t<T>)};
   }
 };
 

@@ -88,9 +88,7 @@ TEST_CASE("attentions over ranks keep the laws") {
       attention_laws<float>(ulysses(g.row(), ring(g.col(), flash_kernel{})));
     });
   }
-  CHECK_THROWS_AS(run_ranks(2,
-                            [](threads comm) {
-                              attention_laws<float>(ring(comm, broken_kernel<mistake::needs_too_little>{}));
-                            }),
-                  law_violation);
+  CHECK_THROWS_AS(
+      run_ranks(2, [](threads comm) { attention_laws<float>(ring(comm, broken_kernel<mistake::needs_too_little>{})); }),
+      law_violation);
 }

@@ -19,6 +19,8 @@ namespace ringfold {
 /// \snippet attention/nesting_test.cpp gather
 template <communicator C, class A>
 class gather_attention {
+  static_assert((require_same_stream<C, A>(), true));
+
  public:
   using stream = stream_t<C>;
   using space = space_t<C>;
@@ -40,9 +42,10 @@ class gather_attention {
 
   template <class P>
   auto state(const P& p, arena<space>& memory) const {
+    require_attention<A, P, stream>();
     using element = typename P::element;
     struct open {
-      decltype(std::declval<const A&>().state(p, memory)) inner;
+      state_of<A, P, stream> inner;
       layout keys;
       need_table needed;
       posting lists[2];
@@ -96,7 +99,8 @@ class gather_attention {
     extent most = 0;
     for (int owner = 0; owner < p.keys.ranks(); ++owner) {
       extent rows = 0;
-      for (int member = 0; member < comm_.size(); ++member) rows += p.keys.rows(owner_at(axis_of(comm_), owner, member));
+      for (int member = 0; member < comm_.size(); ++member)
+        rows += p.keys.rows(owner_at(axis_of(comm_), owner, member));
       rows -= p.keys.rows(owner);
       most = rows > most ? rows : most;
     }
@@ -163,13 +167,18 @@ class gather_attention {
 };
 
 /// Gathered attention over a communicator, `heads_at_once` key heads in each exchange.
-template <communicator C, class A>
+template <communicator C, attention_type A>
 gather_attention<C, A> gather(C comm, A inner, extent heads_at_once = 1) {
   return {comm, inner, heads_at_once};
 }
 template <class C, class A>
   requires(!communicator<C>)
 not_a_communicator<C> gather(C, A, extent = 1) {
+  return {};
+}
+template <communicator C, class A>
+  requires(!attention_type<A>)
+not_an_attention<A> gather(C, A, extent = 1) {
   return {};
 }
 

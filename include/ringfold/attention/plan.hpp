@@ -52,13 +52,14 @@ struct workings {
   static constexpr bool rounds = !std::is_same_v<element, sum>;
 
   workings(const A& attend, const P& p, arena<Space>& memory)
-      : output(memory.template take_view<sum>(rounds ? p.batch : 0, p.queries.rows(p.owner), p.head.query, p.value_dim)),
+      : output(
+            memory.template take_view<sum>(rounds ? p.batch : 0, p.queries.rows(p.owner), p.head.query, p.value_dim)),
         lse(memory.template take_view<sum>(p.batch, p.queries.rows(p.owner), p.head.query)),
         state(attend.state(p, memory)) {}
 
   view<sum, 4, Space> output;  // before rounding
   view<sum, 3, Space> lse;     // where the caller wants none
-  decltype(std::declval<const A&>().state(std::declval<const P&>(), std::declval<arena<Space>&>())) state;
+  state_of<A, P, typename A::stream> state;
 };
 
 /// The problem seen from the caller's place in it. \throws usage_error when the rank counts differ.
@@ -104,8 +105,10 @@ extent workspace_bytes(const A& attend, const P& p) {
 /// Every rank makes its plan and calls forward together. Inputs are never written.
 /// A plan of host memory owns its scratch; for another space give memory of workspace_bytes(), which the caller keeps.
 /// \snippet attention/plan_test.cpp plan
-template <class A, class P>
+template <attention_type A, class P>
 class plan {
+  static_assert((require_attention<A, P, typename A::stream>(), true));
+
  public:
   using stream = typename A::stream;
   using space = typename stream::space;
@@ -115,9 +118,11 @@ class plan {
   using view_here = view<T, Rank, space>;
 
   /// \throws usage_error when the problem does not fit the attention; nothing has been sent then.
-  plan(const A& attend, const P& p)
-    requires std::is_same_v<space, host_space>
-      : plan(attend, p, nullptr, workspace_bytes(attend, p)) {}
+  plan(const A& attend, const P& p) : plan(attend, p, nullptr, workspace_bytes(attend, p)) {
+    static_assert(
+        std::is_same_v<space, host_space>,
+        "[ringfold] plan: only host memory is taken for you; pass memory of workspace_bytes(attend, problem)");
+  }
 
   /// As above, in the caller's memory.
   plan(const A& attend, const P& p, void* memory, extent bytes)
@@ -125,9 +130,7 @@ class plan {
         problem_(detail::placed(attend, p)),
         owned_(memory == nullptr ? bytes : 0),
         memory_(memory == nullptr ? owned_.data : memory, bytes),
-        work_(attend_, problem_, memory_) {
-    static_assert(attention<A, P, stream>, "[ringfold] not an attention: see kernel/attention.hpp for its verbs");
-  }
+        work_(attend_, problem_, memory_) {}
   plan(const plan&) = delete;
   plan& operator=(const plan&) = delete;
 
@@ -177,8 +180,9 @@ class plan {
   /// Host memory for the arena, when the caller gave none.
   struct buffer {
     explicit buffer(extent bytes)
-        : data(bytes == 0 ? nullptr
-                          : ::operator new(static_cast<std::size_t>(bytes), std::align_val_t{arena<space>::alignment})) {}
+        : data(bytes == 0
+                   ? nullptr
+                   : ::operator new(static_cast<std::size_t>(bytes), std::align_val_t{arena<space>::alignment})) {}
     ~buffer() {
       if (data != nullptr) ::operator delete(data, std::align_val_t{arena<space>::alignment});
     }

@@ -21,6 +21,8 @@ namespace ringfold {
 /// \snippet attention/nesting_test.cpp ring
 template <communicator C, class A>
 class ring_attention {
+  static_assert((require_same_stream<C, A>(), true));
+
  public:
   using stream = stream_t<C>;
   using space = space_t<C>;
@@ -37,9 +39,10 @@ class ring_attention {
 
   template <class P>
   auto state(const P& p, arena<space>& memory) const {
+    require_attention<A, P, stream>();
     using element = typename P::element;
     struct open {
-      decltype(std::declval<const A&>().state(p, memory)) inner;
+      state_of<A, P, stream> inner;
       layout keys;
       need_table needed;
       element* buffers[2][2] = {};  // [slot][k, v]
@@ -92,13 +95,18 @@ class ring_attention {
 };
 
 /// Ring attention over a communicator; the inner attention may be a kernel or any other parallelism.
-template <communicator C, class A>
+template <communicator C, attention_type A>
 ring_attention<C, A> ring(C comm, A inner) {
   return {comm, inner};
 }
 template <class C, class A>
   requires(!communicator<C>)
 not_a_communicator<C> ring(C, A) {
+  return {};
+}
+template <communicator C, class A>
+  requires(!attention_type<A>)
+not_an_attention<A> ring(C, A) {
   return {};
 }
 

@@ -21,6 +21,8 @@ namespace ringfold {
 /// \snippet attention/nesting_test.cpp ulysses
 template <communicator C, class A>
 class ulysses_attention {
+  static_assert((require_same_stream<C, A>(), true));
+
  public:
   using stream = stream_t<C>;
   using space = space_t<C>;
@@ -52,6 +54,7 @@ class ulysses_attention {
 
   template <class P>
   auto state(const P& outer, arena<space>& memory) const {
+    require_attention<A, P, stream>();
     using element = typename P::element;
     using sum = typename P::accumulate;
     struct open {
@@ -61,7 +64,7 @@ class ulysses_attention {
       view<element, 4, space> q, k, v;
       view<sum, 4, space> o;
       view<sum, 3, space> lse;
-      decltype(std::declval<const A&>().state(outer, memory)) state;
+      state_of<A, P, stream> state;
     };
     P const p = inner(outer);
     extent const rows = p.queries.rows(p.owner), keys = p.keys.most_rows();
@@ -163,13 +166,18 @@ class ulysses_attention {
 };
 
 /// Ulysses attention over a communicator; the inner attention sees all rows of the group and a share of the heads.
-template <communicator C, class A>
+template <communicator C, attention_type A>
 ulysses_attention<C, A> ulysses(C comm, A inner) {
   return {comm, inner};
 }
 template <class C, class A>
   requires(!communicator<C>)
 not_a_communicator<C> ulysses(C, A) {
+  return {};
+}
+template <communicator C, class A>
+  requires(!attention_type<A>)
+not_an_attention<A> ulysses(C, A) {
   return {};
 }
 

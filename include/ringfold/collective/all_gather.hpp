@@ -42,8 +42,8 @@ void all_gather(C& comm, view<From, Rank, Space> mine, view<To, Rank, Space> all
   lists.clear();
   stream.copy(piece_of(slice(all, along, place(comm.rank())), what), piece_of(mine, what));
   add_all_gather(
-      lists, comm, piece_of(mine, what),
-      [&](int origin) { return piece_of(slice(all, along, place(origin)), what); }, [](int, int) { return true; });
+      lists, comm, piece_of(mine, what), [&](int origin) { return piece_of(slice(all, along, place(origin)), what); },
+      [](int, int) { return true; });
   lists.run(comm, stream, pattern::all_gather);
 }
 

@@ -17,12 +17,11 @@ namespace ringfold {
 /// "Arrived" and "reusable" are two things: with lent memory, one wait for both deadlocks a ring.
 /// Destroying a live request waits until its memory is no longer touched; it never throws.
 template <class R, class Stream>
-concept request_on = std::default_initializable<R> && std::movable<R> && !std::copyable<R> &&
-                     requires(R& r, Stream s) {
-                       r.arrived(s);    // later work on s may read what was received
-                       r.reusable(s);   // later work on s may overwrite what was sent
-                       { r.test() } -> std::convertible_to<bool>;  // complete? (never blocks; drives progress)
-                     };
+concept request_on = std::default_initializable<R> && std::movable<R> && !std::copyable<R> && requires(R& r, Stream s) {
+  r.arrived(s);                               // later work on s may read what was received
+  r.reusable(s);                              // later work on s may overwrite what was sent
+  { r.test() } -> std::convertible_to<bool>;  // complete? (never blocks; drives progress)
+};
 
 /// A request of a communicator that lends: a receive without memory is answered by the sender's own.
 template <class R, class Stream>

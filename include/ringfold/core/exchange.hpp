@@ -2,9 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include <ringfold/core/dtype.hpp>
+#include <ringfold/core/span.hpp>
 #include <ringfold/core/view.hpp>
 
 /// \file
@@ -65,8 +65,8 @@ enum class pattern : std::uint8_t { pairs, all_gather, all_to_all };
 
 /// All pieces that one rank sends and receives in one step. The k-th send a -> b meets the k-th receive b <- a.
 struct exchange {
-  std::span<const piece> sends{};
-  std::span<const piece> receives{};
+  span<const piece> sends{};
+  span<const piece> receives{};
   pattern shape = pattern::pairs;
 };
 

@@ -30,7 +30,8 @@ template <class C>
 struct not_a_communicator {
   static constexpr bool stream = detail::has_stream<C>;
   static constexpr bool post = !stream || detail::has_post<C>;
-  static_assert(std::copyable<C>, "[ringfold] not a communicator: it must be copyable; hold the connection by a pointer");
+  static_assert(std::copyable<C>,
+                "[ringfold] not a communicator: it must be copyable; hold the connection by a pointer");
   static_assert(stream, "[ringfold] not a communicator: add    using stream = ringfold::host_stream;");
   static_assert(detail::has_rank<C>, "[ringfold] not a communicator: add    int rank() const noexcept;");
   static_assert(detail::has_size<C>, "[ringfold] not a communicator: add    int size() const noexcept;");
@@ -38,13 +39,6 @@ struct not_a_communicator {
   static_assert(!stream || !post || detail::has_request<C>,
                 "[ringfold] not a communicator: what post() returns must be a move-only, default-constructible class "
                 "with    void arrived(stream); void reusable(stream); bool test();");
-};
-
-/// Stands where an attention was expected.
-template <class A>
-struct not_an_attention {
-  static_assert(requires(A& a) { &A::owner; },
-                "[ringfold] not an attention: derive from ringfold::local_attention<Self>, or see kernel/attention.hpp");
 };
 
 }  // namespace ringfold

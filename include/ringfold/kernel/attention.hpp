@@ -23,8 +23,8 @@ concept attention_type = std::copyable<A> && requires(const A& a) {
 
 /// The state that an attention opens for problems P.
 template <class A, class P, class Stream>
-using state_of = decltype(std::declval<const A&>().state(std::declval<const P&>(),
-                                                         std::declval<arena<typename Stream::space>&>()));
+using state_of =
+    decltype(std::declval<const A&>().state(std::declval<const P&>(), std::declval<arena<typename Stream::space>&>()));
 
 namespace detail {
 template <class A, class P>
@@ -34,23 +34,17 @@ concept has_needs = requires(const A& a, const P& p) {
 template <class A, class P, class Stream>
 concept has_state = requires { typename state_of<A, P, Stream>; };
 template <class A, class P, class Stream>
-concept has_prepare =
-    has_state<A, P, Stream> && requires(const A& a, state_of<A, P, Stream>& s, Stream on,
-                                        view<const typename P::element, 4, typename Stream::space> q) {
-      a.prepare(s, q, on);
-    };
+concept has_prepare = has_state<A, P, Stream> &&
+                      requires(const A& a, state_of<A, P, Stream>& s, Stream on,
+                               view<const typename P::element, 4, typename Stream::space> q) { a.prepare(s, q, on); };
 template <class A, class P, class Stream>
-concept has_accumulate =
-    has_state<A, P, Stream> && requires(const A& a, state_of<A, P, Stream>& s, Stream on,
-                                        block<typename P::element, typename Stream::space> kv) {
-      a.accumulate(s, kv, on);
-    };
+concept has_accumulate = has_state<A, P, Stream> &&
+                         requires(const A& a, state_of<A, P, Stream>& s, Stream on,
+                                  block<typename P::element, typename Stream::space> kv) { a.accumulate(s, kv, on); };
 template <class A, class P, class Stream>
-concept has_close =
-    has_state<A, P, Stream> && requires(const A& a, state_of<A, P, Stream>& s, Stream on,
-                                        partial<typename P::accumulate, typename Stream::space> out) {
-      a.close(s, out, on);
-    };
+concept has_close = has_state<A, P, Stream> &&
+                    requires(const A& a, state_of<A, P, Stream>& s, Stream on,
+                             partial<typename P::accumulate, typename Stream::space> out) { a.close(s, out, on); };
 }  // namespace detail
 
 /// An attention for problems P: a state is opened, keys are folded into it any number of times, and it is closed.

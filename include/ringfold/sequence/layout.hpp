@@ -1,7 +1,6 @@
 #pragma once
 
 #include <initializer_list>
-#include <span>
 #include <vector>
 
 #include <ringfold/core/communicator.hpp>
@@ -65,7 +64,7 @@ class layout {
     return most;
   }
 
-  std::span<const segment> segments(int owner) const {
+  span<const segment> segments(int owner) const {
     auto const index = static_cast<std::size_t>(owner);
     return {segments_.data() + begin_[index], begin_[index + 1] - begin_[index]};
   }
@@ -145,7 +144,8 @@ inline layout zigzag(extent tokens, int ranks) {
   detail::check_sequence("zigzag", tokens, ranks);
   std::vector<std::vector<segment>> owners;
   for (int rank = 0; rank < ranks; ++rank) {
-    owners.push_back({detail::share(tokens, 2 * ranks, rank), detail::share(tokens, 2 * ranks, 2 * ranks - 1 - rank)});
+    extent const parts = 2 * extent{ranks};
+    owners.push_back({detail::share(tokens, parts, rank), detail::share(tokens, parts, parts - 1 - rank)});
   }
   return layout(tokens, owners);
 }
@@ -170,7 +170,7 @@ inline layout striped(extent tokens, int ranks, extent width = 1) {
 }
 
 /// Rank r holds the next lengths[r] tokens. \throws shape_error when the lengths do not add up to `tokens`.
-inline layout uneven(extent tokens, std::span<const extent> lengths) {
+inline layout uneven(extent tokens, span<const extent> lengths) {
   detail::check_sequence("uneven", tokens, static_cast<int>(lengths.size()));
   std::vector<std::vector<segment>> owners;
   extent first = 0;
@@ -187,7 +187,7 @@ inline layout uneven(extent tokens, std::span<const extent> lengths) {
   return layout(tokens, owners);
 }
 inline layout uneven(extent tokens, std::initializer_list<extent> lengths) {
-  return uneven(tokens, std::span<const extent>(lengths.begin(), lengths.size()));
+  return uneven(tokens, span<const extent>(lengths.begin(), lengths.size()));
 }
 
 }  // namespace ringfold

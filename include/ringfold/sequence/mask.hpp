@@ -125,7 +125,7 @@ constexpr auto operator&(A a, B b) {
 
 /// Whether any row of some segments sees any row of others.
 template <mask M>
-constexpr bool visible(const M& m, std::span<const segment> queries, std::span<const segment> keys) {
+constexpr bool visible(const M& m, span<const segment> queries, span<const segment> keys) {
   for (const segment& q : queries) {
     for (const segment& k : keys) {
       if (m.meets(q, k)) return true;

@@ -58,19 +58,30 @@ problem<T, Mask> make_problem(layout queries, layout keys, shape s, Mask mask_of
   if (s.value_dim == 0) s.value_dim = s.dim;
   auto const number = [](extent value) { return static_cast<long long>(value); };
   if (s.batch < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.dim <= 0 || s.value_dim <= 0) {
-    throw shape_error(say("problem: batch %lld, heads %lld, kv heads %lld, dim %lld, value dim %lld; all but the batch "
-                          "must be positive",
-                          number(s.batch), number(s.heads), number(s.kv_heads), number(s.dim), number(s.value_dim)));
+    throw shape_error(
+        say("problem: batch %lld, heads %lld, kv heads %lld, dim %lld, value dim %lld; all but the batch "
+            "must be positive",
+            number(s.batch), number(s.heads), number(s.kv_heads), number(s.dim), number(s.value_dim)));
   }
   if (s.heads % s.kv_heads != 0) {
-    throw shape_error(say("problem: %lld heads are not a multiple of %lld kv heads", number(s.heads), number(s.kv_heads)));
+    throw shape_error(
+        say("problem: %lld heads are not a multiple of %lld kv heads", number(s.heads), number(s.kv_heads)));
   }
-  if (queries.ranks() != keys.ranks()) {
-    throw shape_error(say("problem: queries lie on %d ranks, keys on %d", queries.ranks(), keys.ranks()));
+  if (queries.ranks() == 0 || queries.ranks() != keys.ranks()) {
+    throw shape_error(say("problem: queries lie on %d ranks, keys on %d; both need the same number, at least 1",
+                          queries.ranks(), keys.ranks()));
   }
   if (score.scale == 0) score.scale = 1 / detail::square_root(static_cast<double>(s.dim));
-  problem<T, Mask> made{static_cast<layout&&>(queries), static_cast<layout&&>(keys), 0, {}, s.batch, 0, s.dim, s.value_dim,
-                        mask_of, score};
+  problem<T, Mask> made{static_cast<layout&&>(queries),
+                        static_cast<layout&&>(keys),
+                        0,
+                        {},
+                        s.batch,
+                        0,
+                        s.dim,
+                        s.value_dim,
+                        mask_of,
+                        score};
   made.head = {0, s.heads, 0, s.kv_heads, s.heads / s.kv_heads};
   return made;
 }

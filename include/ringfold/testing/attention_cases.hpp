@@ -124,12 +124,14 @@ inline std::vector<layout> law_layouts(int ranks) {
   extent const n = 4 * extent{ranks} + 1;
   std::vector<extent> lengths(static_cast<std::size_t>(ranks), 0);
   lengths.front() = n - n / 3, lengths.back() += n / 3;
-  return {contiguous(n, ranks), zigzag(n, ranks), striped(n, ranks), striped(n, ranks, 2), uneven(n, lengths),
-          contiguous(1, ranks)};
+  return {contiguous(n, ranks), zigzag(n, ranks),   striped(n, ranks),
+          striped(n, ranks, 2), uneven(n, lengths), contiguous(1, ranks)};
 }
 
 /// How far elements of T may be from the definition: their own rounding, and that of a sum of a few terms.
 template <class T>
-constexpr double law_bound = sizeof(T) == 8 ? 1e-13 : sizeof(T) == 4 ? 4e-6 : 2e-2;
+constexpr double law_bound = sizeof(T) == 8   ? 1e-13
+                             : sizeof(T) == 4 ? 4e-6
+                                              : 2e-2;
 
 }  // namespace ringfold::testing

@@ -60,11 +60,11 @@ class kernel_at_work {
     rows_result<accumulate_t<T>> made;
     made.o.resize(static_cast<std::size_t>(case_.of.batch * rows * case_.of.heads * case_.of.value_dim));
     made.lse.resize(static_cast<std::size_t>(case_.of.batch * rows * case_.of.heads));
-    kernel_.close(state,
-                  partial<accumulate_t<T>>{
-                      dense(made.o.data(), case_.of.batch, rows, case_.of.heads, case_.of.value_dim),
-                      dense(made.lse.data(), case_.of.batch, rows, case_.of.heads)},
-                  host_stream{});
+    kernel_.close(
+        state,
+        partial<accumulate_t<T>>{dense(made.o.data(), case_.of.batch, rows, case_.of.heads, case_.of.value_dim),
+                                 dense(made.lse.data(), case_.of.batch, rows, case_.of.heads)},
+        host_stream{});
     return made;
   }
 

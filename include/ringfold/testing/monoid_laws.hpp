@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
 #include <vector>
 
 #include <ringfold/algebra/monoid.hpp>
@@ -39,7 +38,7 @@ double checked_distance(const char* law, std::size_t i, std::size_t j, const E& 
 
 /// identity + a and a + identity are a, to the bit.
 template <monoid M>
-void identity_law(const M& m, std::span<const typename M::element> elements) {
+void identity_law(const M& m, span<const typename M::element> elements) {
   auto const one = m.identity();
   if (!detail::same_bytes(m.combine(one, one), one))
     throw law_violation(say("identity: identity + identity changes it"));
@@ -55,7 +54,7 @@ void identity_law(const M& m, std::span<const typename M::element> elements) {
 
 /// (a + b) + c and a + (b + c) are within the bound. Returns the largest distance seen.
 template <monoid M, class Distance>
-double associative_law(const M& m, std::span<const typename M::element> elements, Distance distance, double bound) {
+double associative_law(const M& m, span<const typename M::element> elements, Distance distance, double bound) {
   double most = 0;
   for (std::size_t i = 0; i < elements.size(); ++i) {
     for (std::size_t j = 0; j < elements.size(); ++j) {
@@ -72,7 +71,7 @@ double associative_law(const M& m, std::span<const typename M::element> elements
 
 /// a + b and b + a are the same, to the bit, if the monoid claims to be commutative.
 template <monoid M>
-void commutative_law(const M& m, std::span<const typename M::element> elements) {
+void commutative_law(const M& m, span<const typename M::element> elements) {
   if (!M::commutative) return;
   for (std::size_t i = 0; i < elements.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
@@ -86,7 +85,7 @@ void commutative_law(const M& m, std::span<const typename M::element> elements) 
 /// Random trees over random elements give valid elements, within the bound of the fold from the left; where the monoid
 /// claims to be commutative the trees take their leaves in any order. Returns the largest distance seen.
 template <monoid M, class Distance, class Valid>
-double tree_law(const M& m, std::span<const typename M::element> elements, Distance distance, double bound, Valid valid,
+double tree_law(const M& m, span<const typename M::element> elements, Distance distance, double bound, Valid valid,
                 std::uint64_t seed = 1) {
   using element = typename M::element;
   detail::random_bits random{seed};
@@ -119,8 +118,8 @@ double tree_law(const M& m, std::span<const typename M::element> elements, Dista
 
 /// All laws of a monoid. \throws law_violation
 template <monoid M, class Distance, class Valid>
-void monoid_laws(const M& m, std::span<const typename M::element> elements, Distance distance, double bound,
-                 Valid valid, std::uint64_t seed = 1) {
+void monoid_laws(const M& m, span<const typename M::element> elements, Distance distance, double bound, Valid valid,
+                 std::uint64_t seed = 1) {
   identity_law(m, elements);
   commutative_law(m, elements);
   associative_law(m, elements, distance, bound);

@@ -46,7 +46,7 @@ inline line arguments_of(const trace_record& r) {
 /// What the ranks did in one run: each rank's records, in order of beginning.
 struct trace_run {
   const char* name = "ringfold";
-  std::vector<std::span<const trace_record>> tracks{};
+  std::vector<span<const trace_record>> tracks{};
   extent dropped = 0;  ///< records that found no room
 };
 
@@ -55,7 +55,7 @@ struct trace_run {
 ///
 /// Arguments of events: step, bytes, peer and role (of pieces, sends and receives apart), owner and present (of
 /// blocks). `otherData.dropped` is the number of records that found no room, over all runs.
-inline void write_chrome_json(std::span<const trace_run> runs, std::ostream& to) {
+inline void write_chrome_json(span<const trace_run> runs, std::ostream& to) {
   // Numbers are printed by say(), which no locale of the stream groups.
   auto const number = [](std::int64_t value) { return static_cast<long long>(value); };
   extent dropped = 0;

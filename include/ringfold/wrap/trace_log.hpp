@@ -1,7 +1,6 @@
 #pragma once
 
 #include <chrono>
-#include <span>
 #include <vector>
 
 #include <ringfold/core/exchange.hpp>
@@ -65,7 +64,7 @@ class alignas(64) trace_track {
   }
 
   extent next_step() noexcept { return steps_++; }
-  std::span<const trace_record> records() const { return {records_.data(), used_}; }
+  span<const trace_record> records() const { return {records_.data(), used_}; }
   extent dropped() const { return dropped_; }
 
  private:

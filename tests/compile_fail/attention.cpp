@@ -1,0 +1,53 @@
+// section 1: \[ringfold\] not an attention: derive a kernel from ringfold::local_attention
+// section 2: \[ringfold\] not an attention for this problem: add +void accumulate\(my_state&, ringfold::block<T>, stream\) const;
+// section 3: \[ringfold\] not an attention for this problem: add +void close\(my_state&, ringfold::partial<Sum>, stream\) const;
+// section 4: \[ringfold\] not an attention for this problem: add +void prepare\(my_state&, ringfold::view<const T, 4> q, stream\) const;
+// section 5: \[ringfold\] not an attention for this problem: add +template <class P> my_state state\(const P&, ringfold::arena<>&\) const;
+// section 6: \[ringfold\] the attention and the communicator work on different streams; make both use one
+// section 7: \[ringfold\] plan: only host memory is taken for you; pass memory of workspace_bytes\(attend, problem\)
+// section 8: \[ringfold\] not a communicator: add +using stream = ringfold::host_stream;
+#include <ringfold/attention/gather.hpp>
+#include <ringfold/attention/plan.hpp>
+#include <ringfold/attention/ring.hpp>
+#include <ringfold/attention/ulysses.hpp>
+#include <ringfold/comm/self.hpp>
+
+template <class Stream>
+struct candidate : ringfold::local_attention {
+  using stream = Stream;
+#if RINGFOLD_SECTION != 5
+  template <class P>
+  int state(const P&, ringfold::arena<typename Stream::space>&) const {
+    return 0;
+  }
+#endif
+#if RINGFOLD_SECTION != 4
+  template <class Q>
+  void prepare(int&, Q, stream) const {}
+#endif
+#if RINGFOLD_SECTION != 2
+  template <class B>
+  void accumulate(int&, B, stream) const {}
+#endif
+#if RINGFOLD_SECTION != 3
+  template <class Out>
+  void close(int&, Out, stream) const {}
+#endif
+};
+
+int main() {
+  using namespace ringfold;
+  auto const problem = make_problem<float>(contiguous(4, 1), {.dim = 4});
+#if RINGFOLD_SECTION == 1
+  auto attend = ring(self{}, 3);
+#elif RINGFOLD_SECTION == 6
+  auto attend = gather(basic_self<phantom_stream>{}, candidate<host_stream>{});
+#elif RINGFOLD_SECTION == 7
+  plan run(ulysses(basic_self<phantom_stream>{}, candidate<phantom_stream>{}), problem);
+#elif RINGFOLD_SECTION == 8
+  auto attend = ulysses(3, candidate<host_stream>{});
+#else
+  plan run(ring(self{}, candidate<host_stream>{}), problem);
+  plan alone(candidate<host_stream>{}, problem);
+#endif
+}

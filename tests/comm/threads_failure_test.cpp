@@ -2,7 +2,8 @@
 // exception, and no memory is freed while somebody reads it (the sanitizers look at that).
 #include <doctest/doctest.h>
 
-#include <cstring>
+#include <algorithm>
+#include <memory>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -71,12 +72,12 @@ struct outcome {
 };
 
 /// Runs f, in which `origin` throws "planned"; checks what everybody saw.
-template <class F>
+template <class Stream = host_stream, class F>
 void check_poison(int ranks, int origin, F f) {
   std::vector<outcome> seen(static_cast<std::size_t>(ranks));
   std::string rethrown;
   try {
-    run_ranks(ranks, [&](threads comm) {
+    run_ranks<Stream>(ranks, [&](basic_threads<Stream> comm) {
       auto& mine = seen[static_cast<std::size_t>(comm.rank())];
       try {
         f(comm);
@@ -135,20 +136,33 @@ TEST_CASE("whoever throws, wherever: the others learn who and why") {
 }
 
 TEST_CASE("memory outlives its readers when its owner throws") {
-  for (int round = 0; round < 30; ++round) {
-    check_poison(3, 0, [&](threads comm) {
+  // Copies in two halves, slowly, so that the owner throws in between.
+  struct slow_stream : host_stream {
+    void copy(piece to, piece from) const {
+      auto* const out = static_cast<double*>(to.data);
+      auto const* const in = static_cast<const double*>(from.data);
+      extent const half = from.elements() / 2;
+      std::copy(in, in + half, out);
+      std::this_thread::sleep_for(milliseconds(40));
+      for (extent i = half; i < from.elements(); ++i) out[i] = in[i];
+    }
+  };
+  for (bool const borrow : {false, true}) {
+    check_poison<slow_stream>(3, 0, [&](basic_threads<slow_stream> comm) {
       if (comm.rank() == 0) {
-        memory large(1 << 18, 1.0);
-        auto to_one = send(comm, piece_at(large, 1)), to_two = send(comm, piece_at(large, 2));
-        std::this_thread::sleep_for(std::chrono::microseconds(30 * round));
+        auto const large = std::make_unique<memory>(1 << 12, 1.0);
+        piece const out[] = {piece_at(*large, 1), piece_at(*large, 2)};
+        auto lent = comm.post({out, {}}, {});
+        std::this_thread::sleep_for(milliseconds(15));
         throw std::runtime_error("planned");
       }
-      memory copy(1 << 18);
-      auto copied = receive(comm, comm.rank() == 1 ? piece_at(copy, 0) : lent(copy.size(), 0));
-      copied.arrived(s);
-      CHECK(sum(copied.received(0)) == 1 << 18);
-      auto never = receive(comm, piece_at(copy, 0));
-      never.arrived(s);
+      memory copy(1 << 12);
+      piece const in = borrow ? lent(copy.size(), 0) : piece_at(copy, 0), more = piece_at(copy, 0);
+      auto received = comm.post({{}, {&in, 1}}, {});
+      received.arrived({});
+      if (borrow) std::this_thread::sleep_for(milliseconds(40));
+      if (sum(received.received(0)) != 1 << 12) throw std::logic_error("wrong data");
+      comm.post({{}, {&more, 1}}, {}).arrived({});
     });
   }
 }

@@ -457,6 +457,34 @@ void sending_on(C comm, int laps = 2) {
   }
 }
 
+/// What was sent on stays readable on its way, after the rank that sent it on has released it.
+template <communicator C>
+  requires lends<C>
+void released_on_the_way(C comm) {
+  int const me = comm.rank(), size = comm.size(), next = (me + 1) % size, previous = (me + size - 1) % size;
+  int const after_next = (me + 2) % size, origin = (me + 2 * size - 2) % size;
+  stream_t<C> const s{};
+  for (extent const count : {2, 400}) {
+    marked mine(count), word_out(1), word_in(1);
+    auto lent = letter<C>(comm).send(mine.filled(me, 0, 0), next).receive(mine.without_memory(0), previous).post();
+    lent.arrived(s);
+    auto sent_on = letter<C>(comm).send(lent.received(0), next).post();
+    lent.release(s);
+    letter<C>(comm).send(word_out, previous).receive(word_in, next).post().arrived(s);  // it was sent on and released
+    for (int look = 0; look < 100; ++look) {
+      if (lent.test()) mine.overwrite();
+    }
+    letter<C>(comm).send(word_out, after_next).receive(word_in, origin).post().arrived(s);  // its owner has looked
+    auto received = letter<C>(comm).receive(mine.without_memory(0), previous).post();
+    received.arrived(s);
+    mine.expect("released on the way", view_of<double, 2>(received.received(0)), origin, 0, 0);
+    received.release(s);
+    sent_on.reusable(s);
+    lent.reusable(s);
+    mine.overwrite();
+  }
+}
+
 /// Groups of one communicator share its wire: exchanges of rows and columns may be in flight together.
 template <communicator C>
 void groups(C comm, std::uint64_t seed) {
@@ -550,6 +578,7 @@ void communicator_laws(C comm, std::uint64_t seed = 1) {
     if constexpr (lends<C>) {
       laws::lending(comm);
       laws::sending_on(comm);
+      laws::released_on_the_way(comm);
     }
     if constexpr (requires { split(comm); }) laws::wires(comm);
   });

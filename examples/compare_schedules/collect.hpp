@@ -33,6 +33,24 @@ void barrier(C& comm) {
   }
 }
 
+/// What every rank says, by rank, on every rank.
+template <class C>
+std::vector<char> everybody(C& comm, bool mine) {
+  std::vector<char> said(static_cast<std::size_t>(comm.size()), mine);
+  ringfold::posting lists;
+  for (int rank = 0; rank < comm.size(); ++rank) {
+    if (rank == comm.rank()) continue;
+    ringfold::piece one = bytes_of(said, rank);
+    one.extents[3] = 1;
+    one.data = &said[static_cast<std::size_t>(comm.rank())];
+    lists.send(one);
+    one.data = &said[static_cast<std::size_t>(rank)];
+    lists.receive(one);
+  }
+  lists.run(comm, {});
+  return said;
+}
+
 /// On rank 0, calls show(rank, numbers) for each rank in turn; count(rank) is how many numbers a rank brings.
 template <class T, class C, class Count, class Show>
 void collect(C& comm, std::vector<T>& mine, Count count, Show show) {

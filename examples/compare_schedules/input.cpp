@@ -19,7 +19,12 @@ namespace {
 [[noreturn]] void refuse(const std::string& text) { throw usage_error(say("%s", text.c_str())); }
 
 tensor read(const std::string& file) {
-  npy_array array = ringfold::examples::read_npy(file);
+  npy_array array;
+  try {
+    array = ringfold::examples::read_npy(file);
+  } catch (const ringfold::examples::npy_error& e) {
+    refuse(fmt::format("--input {}", e.what()));
+  }
   if (array.shape.size() != 4) {
     refuse(fmt::format("--input {}: {} axes; allowed: 4, [batch, seq, heads, dim]", file, array.shape.size()));
   }
@@ -91,7 +96,7 @@ tensor random_tensor(dtype type, std::mt19937_64& random, extent batch, extent t
 }
 
 /// \throws usage_error when q, k, v and o would not fit this machine's memory twice.
-void check_memory(const options& o, const ringfold::shape& s, extent tokens, dtype type) {
+void check_memory(const ringfold::shape& s, extent tokens, dtype type) {
   double const per_token =
       static_cast<double>(s.batch) * (static_cast<double>(s.heads) * static_cast<double>(s.dim + s.value_dim) +
                                       static_cast<double>(s.kv_heads) * static_cast<double>(s.dim + s.value_dim));
@@ -103,7 +108,6 @@ void check_memory(const options& o, const ringfold::shape& s, extent tokens, dty
         "GiB of this machine",
         tokens, s.batch, s.heads, s.dim, needed / 0x1p30, there / 0x1p30));
   }
-  (void)o;
 }
 
 }  // namespace
@@ -152,7 +156,7 @@ inputs load(const options& o) {
     std::string const why = refusal(*each, o.ranks, s.heads);
     if (!why.empty() && !o.every) refuse(fmt::format("--schedule {}: {}", each->name, why));
   }
-  check_memory(o, s, tokens, e.type);
+  check_memory(s, tokens, e.type);
   e.tokens = layout_of(o, tokens);
 
   if (o.input.empty()) {

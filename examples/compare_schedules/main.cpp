@@ -1,10 +1,13 @@
+#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <new>
+#include <optional>
+#include <utility>
 
 #include <fmt/core.h>
 
+#include "collect.hpp"
 #include "report.hpp"
 #include "world.hpp"
 
@@ -30,7 +33,6 @@ launched by_mpirun() {
 
 /// Runs the chosen schedules; 0 when everything was right.
 int run(const options& o, const inputs& in, const world& where, bool processes) {
-  if (where.first) check_writable("--json", o.json), check_writable("--trace", o.trace);
   progress show(where.first);
   table out(o.json == "-" ? stderr : stdout, o, in, processes);
   baseline base;
@@ -58,28 +60,61 @@ int run(const options& o, const inputs& in, const world& where, bool processes) 
   return right ? 0 : 1;
 }
 
-int start(int argc, char** argv, launched started) {
-  options const o = parse(argc, argv, started);
-  if (o.help) return 0;
-  inputs const in = load(o);
-  if (started.ranks == 0) return run(o, in, {.ranks = o.ranks}, false);
+/// All that can be wrong with a call is found here.
+struct call_to_run {
+  options o;
+  inputs in;
+
+  call_to_run(int argc, char** argv, launched started) : o(parse(argc, argv, started)) {
+    if (o.help) return;
+    in = load(o);
+    if (started.rank == 0) check_writable("--json", o.json), check_writable("--trace", o.trace);
+  }
+};
+
+void complain(const char* why) { fmt::print(stderr, "compare_schedules: {}\n", why); }
+
 #ifdef RINGFOLD_WITH_MPI
-  return ringfold::with_mpi(argc, argv,
-                            [&](ringfold::mpi& all) {
-                              if (all.size() != o.ranks) {
-                                throw ringfold::usage_error(
-                                    ringfold::say("--ranks: mpirun started %d processes, MPI has %d; allowed: the MPI "
-                                                  "that this program was built with",
-                                                  o.ranks, all.size()));
-                              }
-                              return run(o, in, {.ranks = o.ranks, .first = all.rank() == 0, .processes = &all}, true);
-                            },
+/// Ranks may find different things wrong, if they are on different machines: the first that does tells, all stop.
+int start_process(int argc, char** argv, launched started, ringfold::mpi& all) {
+  std::optional<call_to_run> c;
+  std::string why;
+  try {
+    if (all.size() != started.ranks) {
+      throw ringfold::usage_error(
+          ringfold::say("mpirun started %d processes, and MPI knows of %d; allowed: the mpirun of "
+                        "the MPI that this program was built with",
+                        started.ranks, all.size()));
+    }
+    c.emplace(argc, argv, started);
+  } catch (const ringfold::usage_error& e) {
+    why = e.what();
+  }
+  auto const failed = everybody(all, !why.empty());
+  auto const first = std::find(failed.begin(), failed.end(), char{1});
+  if (first != failed.end()) {
+    if (first - failed.begin() == all.rank()) complain(why.c_str());
+    barrier(all);
+    return 2;
+  }
+  return c->o.help ? 0 : run(c->o, c->in, {.ranks = c->o.ranks, .first = all.rank() == 0, .processes = &all}, true);
+}
+#endif
+
+int start(int argc, char** argv) {
+  launched const started = by_mpirun();
+  if (started.ranks == 0) {
+    call_to_run const c(argc, argv, started);
+    return c.o.help ? 0 : run(c.o, c.in, {.ranks = c.o.ranks}, false);
+  }
+#ifdef RINGFOLD_WITH_MPI
+  return ringfold::with_mpi(argc, argv, [&](ringfold::mpi& all) { return start_process(argc, argv, started, all); },
                             {.deadline = longest_wait});
 #else
-  throw ringfold::usage_error(
-      ringfold::say("mpirun started %d processes, but this program was built without MPI; allowed: "
-                    "--ranks %d without mpirun",
-                    started.ranks, started.ranks));
+  if (started.rank != 0) return 2;
+  throw ringfold::usage_error(ringfold::say(
+      "mpirun started %d processes, but this program was built without MPI; allowed: --ranks %d without mpirun",
+      started.ranks, started.ranks));
 #endif
 }
 
@@ -87,18 +122,16 @@ int start(int argc, char** argv, launched started) {
 }  // namespace compare_schedules
 
 int main(int argc, char** argv) {
-  auto const started = compare_schedules::by_mpirun();
-  auto const fail = [&](const char* why, int code) {
-    if (started.rank == 0) fmt::print(stderr, "compare_schedules: {}\n", why);
-    return code;
-  };
+  using compare_schedules::complain;
   try {
-    return compare_schedules::start(argc, argv, started);
+    return compare_schedules::start(argc, argv);
   } catch (const ringfold::usage_error& e) {
-    return fail(e.what(), 2);
+    complain(e.what());
+    return 2;
   } catch (const std::bad_alloc&) {
-    return fail("out of memory; a smaller --seq, --batch, --heads or --dim needs less", 1);
+    complain("out of memory; a smaller --seq, --batch, --heads or --dim needs less");
   } catch (const std::exception& e) {
-    return fail(e.what(), 1);
+    complain(e.what());
   }
+  return 1;
 }

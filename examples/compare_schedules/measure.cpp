@@ -176,4 +176,16 @@ measurement measure_kernel(const experiment& e, progress& show) {
   return made;
 }
 
+tensor kernel_output(const experiment& e, extent first_key) {
+  tensor made(e.type, e.shape.batch, e.tokens.tokens(), e.shape.heads, e.shape.value_dim);
+  extent const tokens = e.tokens.tokens();
+  ringfold::layout const turned(tokens, {{{first_key, 1, tokens - first_key}, {0, 1, first_key}}});
+  tensor const k = shard_of(e.k, turned, 0), v = shard_of(e.v, turned, 0);
+  with_element(e.type, [&]<class T>(T) {
+    ringfold::plan run(kernel{}, ringfold::make_problem<T>(ringfold::contiguous(tokens, 1), turned, e.shape, e.mask));
+    run.forward(e.q.as<T>(), k.as<T>(), v.as<T>(), made.as<T>());
+  });
+  return made;
+}
+
 }  // namespace compare_schedules

@@ -26,7 +26,10 @@ struct measurement {
 /// Every process calls it.
 measurement measure(const schedule& s, const experiment& e, const world& where, bool trace, progress& show);
 
-/// The whole attention by the kernel on one rank, no schedule at all: what errors and times are held against.
+/// The whole attention by the kernel on one rank, no schedule at all: what times are held against.
 measurement measure_kernel(const experiment& e, progress& show);
+
+/// The same, once, with keys from `first_key` on and then those before it: the same sums in another order.
+tensor kernel_output(const experiment& e, extent first_key);
 
 }  // namespace compare_schedules

@@ -169,7 +169,9 @@ options parse(int argc, char** argv, launched by_mpirun) {
   }
   if (app.count("--repeat") > 0) o.repeats = whole_number("--repeat", repeats, repeats, 1, 1'000'000);
   if (json->count() > 0 && o.json.empty()) refuse("--json", "", "a file that can be written, or -");
-  if (trace->count() > 0 && o.trace.empty()) refuse("--trace", "", "a file that can be written");
+  if (trace->count() > 0 && (o.trace.empty() || o.trace == "-" || o.trace == o.json)) {
+    refuse("--trace", o.trace, "a file of its own that can be written");
+  }
   (void)layout_of(o, -1);
   return o;
 }

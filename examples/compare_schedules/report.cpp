@@ -13,68 +13,93 @@ std::string ranks_of(const schedule& s, int ranks) {
 }
 
 std::string mebibytes(extent bytes) { return fmt::format("{:.4g}", static_cast<double>(bytes) / 0x1p20); }
+std::string milliseconds(double seconds) { return fmt::format("{:.2f}", 1e3 * seconds); }
+std::string rate(extent tokens, double seconds) { return fmt::format("{:.0f}", static_cast<double>(tokens) / seconds); }
+std::string scientific(double number) { return fmt::format("{:.2e}", number); }
 
-constexpr const char* line = "{:<12} {:>7} {:>6} {:>9} {:>9} {:>9} {:>9} {:>10} {:>9} {:>9} {:>9}";
+std::string name_of_file(const std::string& path) { return std::filesystem::path(path).filename().string(); }
+
+/// The last column is there only where the input brought an output.
+constexpr const char* columns[] = {"schedule",  "ranks",    "steps",     "MiB sent", "expected", "work MiB",
+                                   "median ms", "tokens/s", "max error", "allowed",  "repeats",  "error to o"};
+
+void print_line(std::FILE* to, const std::vector<std::string>& cells, const char* remark = "") {
+  std::string text;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    std::size_t const width = std::max<std::size_t>(std::string_view(columns[i]).size(), 8);
+    text += i == 0 ? fmt::format("{:<11}", cells[i]) : fmt::format("  {:>{}}", cells[i], i < 3 ? 5 : width);
+  }
+  fmt::print(to, "{}{}\n", text, remark);
+  std::fflush(to);
+}
 
 }  // namespace
 
 void table::begin(const baseline& base) {
   const experiment& e = in_.e;
-  extent const tokens = e.tokens.tokens();
-  fmt::print(to_,
-             "{} {}, {}, mask {}, layout {}: {} tokens, batch {}, {} query heads, {} kv heads, dim {}, value dim {}\n",
-             e.ranks(), processes_ ? "ranks in processes" : "ranks in threads", name_of(e.type), o_.mask_text,
-             o_.layout_text, tokens, e.shape.batch, e.shape.heads, e.shape.kv_heads, e.shape.dim, e.shape.value_dim);
-  extent const checked = static_cast<extent>(base.definition.rows.positions.size());
+  const ringfold::shape& s = e.shape;
+  extent const tokens = e.tokens.tokens(), checked = static_cast<extent>(base.definition.rows.positions.size());
+  fmt::print(
+      to_, "{} {}{}, {} tokens, batch {}, {} query heads, {} kv heads, dim {}, value dim {}, {}, mask {}, layout {}\n",
+      e.ranks(), processes_ ? "process" : "thread", e.ranks() == 1 ? "" : (processes_ ? "es" : "s"), tokens, s.batch,
+      s.heads, s.kv_heads, s.dim, s.value_dim, name_of(e.type), o_.mask_text, o_.layout_text);
   std::string source = fmt::format("random input of seed {}", o_.seed);
   if (!o_.input.empty()) {
-    source.clear();
-    for (std::size_t i = 0; i < 3; ++i)
-      source += (i == 0 ? "" : ", ") + std::filesystem::path(o_.input[i]).filename().string();
+    source = fmt::format("{}, {}, {}", name_of_file(o_.input[0]), name_of_file(o_.input[1]), name_of_file(o_.input[2]));
   }
   fmt::print(to_, "{}; errors against fp64 on {}{}\n\n", source,
              checked == tokens ? "all tokens" : fmt::format("{} tokens, evenly spread", checked),
-             base.given ? " and against " + std::filesystem::path(o_.input[3]).filename().string() : "");
-  fmt::print(to_, line, "", "", "", "MiB sent", "MiB", "MiB work", "ms", "tokens", "max", "max error", "bits");
-  fmt::print(to_, "{}\n", base.given ? fmt::format(" {:>9}", "max error") : "");
-  fmt::print(to_, line, "schedule", "ranks", "steps", "by a rank", "expected", "space", "median", "a second", "error",
-             "allowed", "repeat");
-  fmt::print(to_, "{}\n", base.given ? fmt::format(" {:>9}", "to o") : "");
+             base.given ? fmt::format(", and against {} (o)", name_of_file(o_.input[3])) : "");
+
+  std::vector<std::string> names(std::begin(columns), std::end(columns) - (base.given ? 0 : 1));
+  print_line(to_, names);
   double const seconds = median(base.alone.seconds);
-  fmt::print(to_, line, "(kernel)", 1, "-", "-", "-", mebibytes(base.alone.workspace),
-             fmt::format("{:.2f}", 1e3 * seconds), fmt::format("{:.0f}", static_cast<double>(tokens) / seconds),
-             fmt::format("{:.2e}", base.definition.alone.max_abs), "-", "-");
-  fmt::print(to_, "{}\n", base.given ? fmt::format(" {:>9.2e}", base.given->alone.max_abs) : "");
-  std::fflush(to_);
+  std::vector<std::string> cells{"kernel only",
+                                 "1",
+                                 "-",
+                                 "-",
+                                 "-",
+                                 mebibytes(base.alone.workspace),
+                                 milliseconds(seconds),
+                                 rate(tokens, seconds),
+                                 scientific(base.definition.alone.max_abs),
+                                 "-",
+                                 "-"};
+  if (base.given) cells.push_back(scientific(base.given->alone.max_abs));
+  print_line(to_, cells);
 }
 
 void table::row(const result& r) {
-  const experiment& e = in_.e;
-  fmt::print(to_, line, r.which->name, ranks_of(*r.which, e.ranks()), r.steps, mebibytes(r.bytes),
-             mebibytes(r.bytes_expected), mebibytes(r.did.workspace), fmt::format("{:.2f}", 1e3 * r.seconds_median),
-             fmt::format("{:.0f}", static_cast<double>(e.tokens.tokens()) / r.seconds_median),
-             fmt::format("{:.2e}", r.error.max_abs), fmt::format("{:.2e}", r.allowed.max_abs),
-             r.did.repeatable ? "same" : "DIFFER");
-  fmt::print(to_, "{}{}\n", r.error_to_o ? fmt::format(" {:>9.2e}", r.error_to_o->max_abs) : "",
-             r.failed.empty() ? "" : "  WRONG");
-  std::fflush(to_);
+  std::vector<std::string> cells{r.which->name,
+                                 ranks_of(*r.which, in_.e.ranks()),
+                                 std::to_string(r.steps),
+                                 mebibytes(r.bytes),
+                                 mebibytes(r.bytes_expected),
+                                 mebibytes(r.did.workspace),
+                                 milliseconds(r.seconds_median),
+                                 rate(in_.e.tokens.tokens(), r.seconds_median),
+                                 scientific(r.error.max_abs),
+                                 scientific(r.allowed.max_abs),
+                                 r.did.repeatable ? "bitwise" : "DIFFER"};
+  if (r.error_to_o) cells.push_back(scientific(r.error_to_o->max_abs));
+  print_line(to_, cells, r.failed.empty() ? "" : "  WRONG");
 }
 
 void table::left_out(const schedule& s, const std::string& why) {
-  fmt::print(to_, "{:<12} {:>7} left out: {}\n", s.name, ranks_of(s, in_.e.ranks()), why);
+  print_line(to_, {s.name, ranks_of(s, in_.e.ranks())}, fmt::format("  left out: {}", why).c_str());
 }
 
 bool table::end(const baseline& base, const std::vector<result>& results) {
   std::string wrong = base.wrong;
   for (const result& each : results) {
-    if (!each.failed.empty())
-      wrong += fmt::format("{}{}: {}", wrong.empty() ? "" : "; ", each.which->name, each.failed);
+    if (each.failed.empty()) continue;
+    wrong += fmt::format("{}{}: {}", wrong.empty() ? "" : "; ", each.which->name, each.failed);
   }
   if (wrong.empty()) {
-    fmt::print(to_,
-               "\nOK: {} schedule{}: every error is at most 1.5 times that of one rank alone{}, bytes and steps are as "
-               "expected, repeats agree bit by bit\n",
-               results.size(), results.size() == 1 ? "" : "s", ", or a few roundoffs");
+    fmt::print(
+        to_,
+        "\nRIGHT: errors are at most 1.5 times the kernel's or a few roundoffs, bytes and steps are as expected, "
+        "repeats agree bit by bit\n");
   } else {
     fmt::print(to_, "\nWRONG: {}\n", wrong);
   }

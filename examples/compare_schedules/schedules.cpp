@@ -35,8 +35,8 @@ const schedule schedules[schedule_count] = {
 std::string refusal(const schedule& s, int ranks, extent heads) {
   int const needed = s.heads_needed(ranks);
   if (needed <= heads) return {};
-  return fmt::format("{} {}ranks share {} query heads; allowed: at most {}", needed,
-                     s.grid ? "(the columns of " + std::to_string(ranks) + ") " : "", heads, heads);
+  return fmt::format("{} {} share {} query heads; allowed: at most {}", needed,
+                     s.grid ? fmt::format("columns of {} ranks", ranks) : "ranks", heads, heads);
 }
 
 traffic traffic_of(const experiment& e) {

@@ -78,36 +78,14 @@ void write_json(const std::string& file, const options& o, const experiment& e, 
 }
 
 void write_trace(const std::string& file, const std::vector<result>& results) {
-  ordered events = ordered::array();
-  extent dropped = 0;
-  int process = 0;
+  std::vector<ringfold::trace_run> runs;
   for (const result& r : results) {
-    extent most = 0;
-    for (const auto& each : r.did.trace) most = std::max(most, static_cast<extent>(each.size()));
-    std::int64_t start = std::numeric_limits<std::int64_t>::max();
-    for (const auto& each : r.did.trace) start = each.empty() ? start : std::min(start, each.front().begin);
-    ringfold::trace_log log(static_cast<int>(r.did.trace.size()), most);
-    for (int rank = 0; rank < log.ranks(); ++rank) {
-      for (ringfold::trace_record each : r.did.trace[static_cast<std::size_t>(rank)]) {
-        each.begin -= start, each.end -= start;
-        *log[rank].note(each) = each;
-      }
-    }
-    std::stringstream text;
-    ringfold::write_chrome_json(log, text);
-    ordered const one = ordered::parse(text);
-    for (ordered event : one["traceEvents"]) {
-      event["pid"] = process;
-      if (event["name"] == "process_name") event["args"]["name"] = r.which->name;
-      events.push_back(std::move(event));
-    }
-    dropped += r.did.records_dropped;
-    ++process;
+    runs.push_back({r.which->name, {}, r.did.records_dropped});
+    for (const auto& track : r.did.trace) runs.back().tracks.push_back(track);
   }
-  write(file,
-        ordered{{"displayTimeUnit", "ns"}, {"traceEvents", std::move(events)}, {"otherData", {{"dropped", dropped}}}}
-                .dump() +
-            "\n");
+  std::ostringstream text;
+  ringfold::write_chrome_json(runs, text);
+  write(file, text.str());
 }
 
 }  // namespace compare_schedules

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "collect.hpp"
 #include "prepare.hpp"
@@ -136,6 +137,13 @@ void record(const schedule& s, const experiment& e, C& comm, shards& mine, measu
   collect(
       comm, records, [&](int rank) { return lengths[static_cast<std::size_t>(rank)]; },
       [&](int, const std::vector<ringfold::trace_record>& theirs) { all.trace.push_back(theirs); });
+  if (comm.rank() != 0) return;
+  std::int64_t first = std::numeric_limits<std::int64_t>::max();
+  for (const auto& records_of_rank : all.trace)
+    first = records_of_rank.empty() ? first : std::min(first, records_of_rank.front().begin);
+  for (auto& records_of_rank : all.trace) {
+    for (ringfold::trace_record& each : records_of_rank) each.begin -= first, each.end -= first;
+  }
 }
 
 }  // namespace

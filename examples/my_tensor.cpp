@@ -54,13 +54,11 @@ namespace {
 constexpr extent tokens = 200, heads = 4, dim = 24;
 
 /// Causal attention of any tensors.
-template <ringfold::tensor Q, ringfold::tensor K, ringfold::tensor V, ringfold::tensor Out,
-          class Kernel = ringfold::flash_kernel>
+template <class Q, class K, class V, class Out, class Kernel = ringfold::flash_kernel>
 void attend(Q&& q, K&& k, V&& v, Out&& out, Kernel kernel = {}) {
   auto const problem =
       ringfold::make_problem<float>(ringfold::contiguous(tokens, 1), {.heads = heads, .dim = dim}, ringfold::causal());
-  ringfold::plan(ringfold::ring(ringfold::self(), kernel), problem)
-      .forward(ringfold::as_view(q), ringfold::as_view(k), ringfold::as_view(v), ringfold::as_view(out));
+  ringfold::plan(ringfold::ring(ringfold::self(), kernel), problem).forward(q, k, v, out);
 }
 
 /// The largest difference between two tensors, whatever their memory order.

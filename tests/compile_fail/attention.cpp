@@ -6,6 +6,8 @@
 // section 6: \[ringfold\] the attention and the communicator work on different streams; make both use one
 // section 7: \[ringfold\] plan: only host memory is taken for you; pass memory of workspace_bytes\(attend, problem\)
 // section 8: \[ringfold\] not a communicator: add +using stream = ringfold::host_stream;
+// section 9: \[ringfold\] not a tensor: pass a ringfold::view, or add +auto ringfold_view\(\);
+// section 10: \[ringfold\] this tensor has another element type, rank or space than the plan's problem
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/plan.hpp>
 #include <ringfold/attention/ring.hpp>
@@ -49,5 +51,12 @@ int main() {
 #else
   plan run(ring(self{}, candidate<host_stream>{}), problem);
   plan alone(candidate<host_stream>{}, problem);
+  view<float, 4> const fits{};
+  alone.forward(fits, fits, fits, fits);
+#if RINGFOLD_SECTION == 9
+  alone.forward(fits, 3, fits, fits);
+#elif RINGFOLD_SECTION == 10
+  alone.forward(fits, fits, view<double, 4>{}, fits);
+#endif
 #endif
 }

@@ -134,12 +134,46 @@ class plan {
   plan(const plan&) = delete;
   plan& operator=(const plan&) = delete;
 
+  /// Any tensor, as the view that forward() works on.
+  template <class T, int Rank>
+  struct argument {
+    view_here<T, Rank> at;
+    argument() = default;
+    template <class Tensor>
+      requires(!std::is_same_v<std::remove_cvref_t<Tensor>, argument>)
+    argument(Tensor&& t) {
+      if constexpr (std::is_convertible_v<Tensor, view_here<T, Rank>>) {
+        at = t;
+      } else {
+        constexpr bool is_tensor = tensor<std::remove_reference_t<Tensor>>;
+        static_assert(is_tensor, "[ringfold] not a tensor: pass a ringfold::view, or add    auto ringfold_view();");
+        if constexpr (is_tensor) {
+          constexpr bool fits = std::is_convertible_v<decltype(as_view(t)), view_here<T, Rank>>;
+          static_assert(fits, "[ringfold] this tensor has another element type, rank or space than the plan's problem");
+          if constexpr (fits) at = as_view(t);
+        }
+      }
+    }
+  };
+
   /// Attention of this rank's rows: q [batch, rows, heads, dim], k and v with kv heads, out with value_dim, and
   /// optionally the log-sum-exp (natural, [batch, rows, heads], -inf where a row saw nothing and out is 0).
   /// \throws shape_error, alias_error, usage_error before anything is sent; what the communicator throws afterwards.
-  void forward(view_here<const element, 4> q, view_here<const element, 4> k, view_here<const element, 4> v,
-               view_here<element, 4> out, view_here<sum, 3> lse = {}, stream on = {}) {
-    if (lse.data == nullptr) lse = work_.lse;
+  void forward(argument<const element, 4> q, argument<const element, 4> k, argument<const element, 4> v,
+               argument<element, 4> out, argument<sum, 3> lse = {}, stream on = {}) {
+    run(q.at, k.at, v.at, out.at, lse.at.data == nullptr ? work_.lse : lse.at, on);
+  }
+
+  /// The bytes of scratch in use.
+  extent workspace() const { return memory_.used(); }
+  /// The problem, with the caller's place in it.
+  const P& described() const { return problem_; }
+
+ private:
+  extent rows() const { return problem_.queries.rows(problem_.owner); }
+
+  void run(view_here<const element, 4> q, view_here<const element, 4> k, view_here<const element, 4> v,
+           view_here<element, 4> out, view_here<sum, 3> lse, stream on) {
     check(q, k, v, out, lse);
     attend_.prepare(work_.state, q, on);
     attend_.accumulate(work_.state, block<element, space>{k, v, problem_.owner, problem_.head.first_key}, on);
@@ -150,14 +184,6 @@ class plan {
       on.elementwise(detail::round_to{}, out, work_.output);
     }
   }
-
-  /// The bytes of scratch in use.
-  extent workspace() const { return memory_.used(); }
-  /// The problem, with the caller's place in it.
-  const P& described() const { return problem_; }
-
- private:
-  extent rows() const { return problem_.queries.rows(problem_.owner); }
 
   void check(view_here<const element, 4> q, view_here<const element, 4> k, view_here<const element, 4> v,
              view_here<element, 4> out, view_here<sum, 3> lse) const {

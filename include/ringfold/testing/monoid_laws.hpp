@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <ringfold/algebra/monoid.hpp>
+#include <ringfold/core/span.hpp>
 #include <ringfold/testing/law.hpp>
 
 /// \file

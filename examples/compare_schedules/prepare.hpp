@@ -28,22 +28,23 @@ class call {
 
 namespace detail {
 
-template <class A, class T>
+template <class Attention, class T>
 class call_of final : public call {
  public:
-  call_of(const A& attend, const experiment& e) : plan_(attend, e.problem<T>(e.tokens)) {}
+  call_of(const Attention& attend, const experiment& e) : plan_(attend, e.problem<T>(e.tokens)) {}
 
   void forward(const tensor& q, const tensor& k, const tensor& v, tensor& out, tensor& lse) override {
-    auto rows = lse.as<ringfold::accumulate_t<T>>();
-    plan_.forward(q.as<T>(), k.as<T>(), v.as<T>(), out.as<T>(),
-                  {rows.data,
-                   {rows.extents[0], rows.extents[1], rows.extents[2]},
-                   {rows.strides[0], rows.strides[1], rows.strides[2]}});
+    using A = ringfold::accumulate_t<T>;
+    auto const whole = lse.as<A>();
+    ringfold::view<A, 3> const rows{whole.data,
+                                    {whole.extents[0], whole.extents[1], whole.extents[2]},
+                                    {whole.strides[0], whole.strides[1], whole.strides[2]}};
+    plan_.forward(q.as<T>(), k.as<T>(), v.as<T>(), out.as<T>(), rows);
   }
   extent workspace() const override { return plan_.workspace(); }
 
  private:
-  ringfold::plan<A, ringfold::problem<T>> plan_;
+  ringfold::plan<Attention, ringfold::problem<T>> plan_;
 };
 
 }  // namespace detail

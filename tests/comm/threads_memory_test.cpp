@@ -14,6 +14,13 @@ namespace {
 std::atomic<long> allocations{0};
 }
 
+// Clang's sanitizers bring these along and allow no others.
+#ifdef __clang__
+#define RINGFOLD_SANITIZED (__has_feature(thread_sanitizer) || __has_feature(address_sanitizer))
+#else
+#define RINGFOLD_SANITIZED 0
+#endif
+#if !RINGFOLD_SANITIZED
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
   ++allocations;
   if (void* const made = std::malloc(bytes)) return made;
@@ -29,6 +36,7 @@ std::atomic<long> allocations{0};
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+#endif
 
 using namespace ringfold;
 

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <vector>
-
-#include <ringfold/core/group.hpp>
-#include <ringfold/testing/law.hpp>
+#include <ringfold/testing/lending_laws.hpp>
+#include <ringfold/testing/request_laws.hpp>
 
 /// \file
 /// What the library relies on in a communicator. Run it on your own:
@@ -11,113 +9,6 @@
 
 namespace ringfold {
 namespace laws {
-
-/// A value of its own for every element of every message.
-inline double mark(int from, int to, int message, extent element) {
-  return static_cast<double>(((extent{from} * 64 + to) * 4096 + message) * (extent{1} << 20) + element);
-}
-
-/// Memory on one end of a message: some elements, with whatever lies between them.
-class marked {
- public:
-  static constexpr double untouched = -1;
-
-  explicit marked(extent count) : marked(1, count, 0) {}
-
-  /// rows x columns elements; `gap` more between them, and columns first in memory where it is odd.
-  marked(extent rows, extent columns, int gap)
-      : memory_(static_cast<std::size_t>((rows + gap) * (columns + gap)), untouched),
-        elements_{memory_.data(), {rows, columns}, {columns + gap, 1}} {
-    if (gap % 2 == 1) elements_.strides[0] = 1, elements_.strides[1] = rows + gap;
-  }
-
-  marked(marked&&) = default;  // the elements stay where they are
-  marked& operator=(marked&&) = default;
-
-  marked& filled(int from, int to, int message) {
-    each([&](double& value, extent i) { value = mark(from, to, message, i); });
-    return *this;
-  }
-  void overwrite() {
-    each([](double& value, extent) { value = -2; });
-  }
-
-  piece to(int peer) { return piece_of(elements_, role::other, peer); }
-  /// A receive that asks to be lent the memory.
-  piece without_memory(int peer) {
-    piece asked = to(peer);
-    asked.data = nullptr;
-    return asked;
-  }
-
-  void expect(const char* law, int from, int me, int message) { expect(law, elements_, from, me, message); }
-
-  /// \throws law_violation when an element is not what was sent, or one between them was touched
-  void expect(const char* law, view<double, 2> found, int from, int me, int message) {
-    extent at = 0, touched = 0;
-    for (extent row = 0; row < found.extents[0]; ++row) {
-      for (extent column = 0; column < found.extents[1]; ++column, ++at) {
-        double const value = found(row, column), expected = mark(from, me, message, at);
-        if (value == expected) continue;
-        throw law_violation(say("%s: rank %d, message %d from rank %d, element %lld is %.17g instead of %.17g", law, me,
-                                message, from, static_cast<long long>(at), value, expected));
-      }
-    }
-    for (double const value : memory_) touched += value != untouched;
-    if (found.data == memory_.data() && touched != at) {
-      throw law_violation(
-          say("%s: rank %d, message %d from rank %d wrote outside of its elements", law, me, message, from));
-    }
-  }
-
- private:
-  template <class F>
-  void each(F f) {
-    extent at = 0;
-    for (extent row = 0; row < elements_.extents[0]; ++row) {
-      for (extent column = 0; column < elements_.extents[1]; ++column) f(elements_(row, column), at++);
-    }
-  }
-
-  std::vector<double> memory_;
-  view<double, 2> elements_;
-};
-
-/// An exchange under construction, on ranks of the communicator.
-template <communicator C>
-class letter {
- public:
-  explicit letter(C& comm) : comm_(comm) {}
-  letter& send(marked& memory, int to) {
-    sends_.push_back(memory.to(wire(comm_, to)));
-    return *this;
-  }
-  letter& receive(marked& memory, int from) {
-    receives_.push_back(memory.to(wire(comm_, from)));
-    return *this;
-  }
-  letter& send(piece sent, int to) {
-    sent.peer = wire(comm_, to);
-    sends_.push_back(sent);
-    return *this;
-  }
-  letter& receive(piece asked, int from) {
-    asked.peer = wire(comm_, from);
-    receives_.push_back(asked);
-    return *this;
-  }
-  [[nodiscard]] request_t<C> post(pattern shape = pattern::pairs) {
-    return comm_.post({.sends = sends_, .receives = receives_, .shape = shape}, stream_t<C>{});
-  }
-
- private:
-  C& comm_;
-  std::vector<piece> sends_, receives_;
-};
-
-inline void require(bool holds, const line& law) {
-  if (!holds) throw law_violation(law);
-}
 
 /// Ranks are numbered from 0, and a copy is the same communicator.
 template <communicator C>
@@ -198,15 +89,6 @@ void self_send(C comm) {
   }
 }
 
-/// An exchange without pieces is legal, waits for nobody and is complete.
-template <communicator C>
-void empty_exchange(C comm) {
-  auto nothing = letter<C>(comm).post();
-  nothing.arrived(stream_t<C>{});
-  nothing.reusable(stream_t<C>{});
-  require(nothing.test(), say("empty exchange: rank %d, it is not complete", comm.rank()));
-}
-
 /// A piece without elements is a message like any other, and needs no memory.
 template <communicator C>
 void empty_pieces(C comm) {
@@ -239,75 +121,6 @@ void strided(C comm) {
       posted.reusable(stream_t<C>{});
     }
   }
-}
-
-/// A request that is destroyed or assigned to completes first: what it receives is there, what it sent was read.
-template <communicator C>
-void drop_drains(C comm) {
-  int const me = comm.rank(), size = comm.size(), next = (me + 1) % size, previous = (me + size - 1) % size;
-  request_t<C> kept;
-  for (int message = 0; message < 6; ++message) {
-    marked out(200), in(200);
-    {
-      auto posted = letter<C>(comm).send(out.filled(me, next, message), next).receive(in, previous).post();
-      if (message % 2 == 1) {
-        kept = std::move(posted);
-        kept = {};
-      }
-    }
-    out.overwrite();
-    in.expect("drop drains", previous, me, message);
-  }
-}
-
-/// A request that was moved from, or default-made, is complete; the one it was moved to carries on.
-template <communicator C>
-void moves(C comm) {
-  int const me = comm.rank(), size = comm.size(), next = (me + 1) % size, previous = (me + size - 1) % size;
-  marked out(200), in(200);
-  auto posted = letter<C>(comm).send(out.filled(me, next, 0), next).receive(in, previous).post();
-  request_t<C> moved(std::move(posted)), made;
-  for (request_t<C>* each : {&posted, &made}) {
-    each->arrived(stream_t<C>{});
-    each->reusable(stream_t<C>{});
-    require(each->test(), say("moves: rank %d, a request that holds nothing is not complete", me));
-  }
-  moved.arrived(stream_t<C>{});
-  in.expect("moves", previous, me, 0);
-  moved.reusable(stream_t<C>{});
-  require(moved.test(), say("moves: rank %d, an exchange that arrived and is reusable is not complete", me));
-}
-
-/// Once a request is reusable, what was sent may be overwritten, whether its own receives were looked at or not;
-/// test() alone gets there too.
-template <communicator C>
-void reusable_before_arrived(C comm) {
-  int const me = comm.rank(), size = comm.size(), next = (me + 1) % size, previous = (me + size - 1) % size;
-  for (int message = 0; message < 4; ++message) {
-    marked out(1000), in(1000);
-    auto posted = letter<C>(comm).send(out.filled(me, next, message), next).receive(in, previous).post();
-    if (message % 2 == 0) {
-      posted.reusable(stream_t<C>{});
-    } else {
-      while (!posted.test()) {}
-    }
-    out.overwrite();
-    posted.arrived(stream_t<C>{});
-    in.expect("reusable before arrived", previous, me, message);
-  }
-}
-
-/// Who waits for one request keeps all others going: ranks that each wait for their sends do not block each other.
-template <communicator C>
-void progress(C comm) {
-  int const me = comm.rank(), size = comm.size(), next = (me + 1) % size, previous = (me + size - 1) % size;
-  marked out(20'000), in(20'000);
-  auto sent = letter<C>(comm).send(out.filled(me, next, 0), next).post();
-  auto received = letter<C>(comm).receive(in, previous).post();
-  sent.reusable(stream_t<C>{});
-  out.overwrite();
-  received.arrived(stream_t<C>{});
-  in.expect("progress", previous, me, 0);
 }
 
 /// A message of some MiB arrives whole.
@@ -397,92 +210,6 @@ void any_traffic(C comm, std::uint64_t seed, int rounds = 12) {
   for (flight& each : flights) {
     each.posted = {};
     for (arrival& one : each.received) one.memory.expect("any traffic", one.from, me, one.message);
-  }
-}
-
-/// A receive without memory sees what was sent for as long as it is not released, whatever the sender does once its
-/// own request is reusable.
-template <communicator C>
-  requires lends<C>
-void lending(C comm) {
-  int const me = comm.rank(), size = comm.size(), next = (me + 1) % size, previous = (me + size - 1) % size;
-  stream_t<C> const s{};
-  for (extent const count : {1, 3, 600}) {
-    marked out(count), like(count), word_out(1), word_in(1);
-    auto posted = letter<C>(comm)
-                      .send(out.filled(me, next, 0), next)
-                      .receive(like.without_memory(wire(comm, previous)), previous)
-                      .post();
-    posted.arrived(s);
-    auto const seen = [&] { return view_of<double, 2>(posted.received(0)); };
-    like.expect("lending", seen(), previous, me, 0);
-    letter<C>(comm).send(word_out, next).receive(word_in, previous).post().arrived(s);  // everybody holds a loan
-    for (int look = 0; look < 100; ++look) {
-      if (posted.test()) out.overwrite();
-    }
-    letter<C>(comm).send(word_out, next).receive(word_in, previous).post().arrived(s);
-    like.expect("lending", seen(), previous, me, 0);
-    posted.release(s);
-    posted.release(s);
-    posted.reusable(s);
-    out.overwrite();
-  }
-}
-
-/// Borrowed memory may be sent on before it is released: its owner alone waits until the last reader lets go.
-template <communicator C>
-  requires lends<C>
-void sending_on(C comm, int laps = 2) {
-  int const me = comm.rank(), size = comm.size(), next = (me + 1) % size, previous = (me + size - 1) % size;
-  stream_t<C> const s{};
-  for (extent const count : {2, 400}) {
-    marked mine(count);
-    request_t<C> home, moving[2];
-    piece held = mine.filled(me, 0, 0).to(0);
-    for (int step = 0; step < laps * size; ++step) {
-      request_t<C>& posted = step == 0 ? home : moving[step % 2];
-      posted = letter<C>(comm).send(held, next).receive(mine.without_memory(0), previous).post();
-      posted.arrived(s);
-      if (step > 0) posted.reusable(s);
-      held = posted.received(0);
-      int const origin = ((me - step - 1) % size + size) % size;
-      mine.expect("sending on", view_of<double, 2>(held), origin, 0, 0);
-      if (step > 0) (step == 1 ? home : moving[(step - 1) % 2]).release(s);
-    }
-    home.release(s);
-    moving[0].release(s);
-    moving[1].release(s);
-    home.reusable(s);
-    mine.overwrite();
-  }
-}
-
-/// What was sent on stays readable on its way, after the rank that sent it on has released it.
-template <communicator C>
-  requires lends<C>
-void released_on_the_way(C comm) {
-  int const me = comm.rank(), size = comm.size(), next = (me + 1) % size, previous = (me + size - 1) % size;
-  int const after_next = (me + 2) % size, origin = (me + 2 * size - 2) % size;
-  if (size < 3) return;  // its words would have to overtake the memory that is on its way
-  stream_t<C> const s{};
-  for (extent const count : {2, 400}) {
-    marked mine(count), word_out(1), word_in(1);
-    auto lent = letter<C>(comm).send(mine.filled(me, 0, 0), next).receive(mine.without_memory(0), previous).post();
-    lent.arrived(s);
-    auto sent_on = letter<C>(comm).send(lent.received(0), next).post();
-    lent.release(s);
-    letter<C>(comm).send(word_out, previous).receive(word_in, next).post().arrived(s);  // it was sent on and released
-    for (int look = 0; look < 100; ++look) {
-      if (lent.test()) mine.overwrite();
-    }
-    letter<C>(comm).send(word_out, after_next).receive(word_in, origin).post().arrived(s);  // its owner has looked
-    auto received = letter<C>(comm).receive(mine.without_memory(0), previous).post();
-    received.arrived(s);
-    mine.expect("released on the way", view_of<double, 2>(received.received(0)), origin, 0, 0);
-    received.release(s);
-    sent_on.reusable(s);
-    lent.reusable(s);
-    mine.overwrite();
   }
 }
 

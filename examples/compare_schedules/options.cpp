@@ -117,13 +117,14 @@ options parse(int argc, char** argv, launched by_mpirun) {
   add("--dim", dim, "D", "Size of a head's queries and keys (default 64, or the input's)");
   add("--value-dim", value_dim, "D", "Size of a head's values (default that of keys, or the input's)");
   add("--dtype", o.dtype_text, "TYPE",
-      "f32, f64, bf16 or f16: what is stored and sent; an input of another type is rounded to it (default f32, or\n"
-      "the input's). Sums are kept in f64 for f64 and in f32 for the others");
+      "f32, f64, bf16 or f16: what is stored and sent (default f32, or the input's); input of\n"
+      "another type is rounded to it. Sums are kept in f64 for f64, in f32 for the others");
   add("--mask", o.mask_text, "MASK", "full (default), causal, or window:L[,R]: L keys before and R (0) after a query");
   add("--layout", o.layout_text, "LAYOUT",
       "contiguous (default), zigzag, striped[:WIDTH], or uneven:A,B,... with one length per rank");
   add("--input", input, "FILES",
-      "q.npy,k.npy,v.npy[,o.npy], each [batch, seq, heads, dim] of f2, f4 or f8; errors are then told against o too");
+      "q.npy,k.npy,v.npy[,o.npy], each [batch, seq, heads, dim] of f2, f4 or f8; with o,\n"
+      "errors are told against it too");
   add("--seed", seed, "S", "Of the random input, where none is given (default 1)");
   add("--repeat", repeats, "R", "Timed calls, after one that is not (default 5)");
   auto* const json = add("--json", o.json, "FILE", "Write the results there as JSON; - is the standard output");

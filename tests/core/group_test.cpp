@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
-#include <type_traits>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include <ringfold/core/group.hpp>

@@ -86,7 +86,8 @@ TEST_CASE("heads that do not share out over kv heads are refused") {
 
 TEST_CASE("queries and keys on different numbers of ranks are refused") {
   CHECK_THROWS_WITH_AS(make_problem<float>(contiguous(8, 2), contiguous(8, 3), {}),
-                       "problem: queries lie on 2 ranks, keys on 3; both need the same number, at least 1", shape_error);
+                       "problem: queries lie on 2 ranks, keys on 3; both need the same number, at least 1",
+                       shape_error);
 }
 
 TEST_CASE("a block without memory is absent") {

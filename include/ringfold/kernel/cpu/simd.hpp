@@ -63,7 +63,7 @@ struct simd {
     return __builtin_elementwise_fma(a, b, c);
 #elif defined(__AVX512F__)
     constexpr int current_rounding = 4;
-    constexpr auto lanes = static_cast<std::conditional_t<is_float, unsigned short, unsigned char>>(-1);
+    constexpr auto lanes = static_cast<std::conditional_t<is_float, unsigned short, unsigned char> >(-1);
     if constexpr (is_float) return __builtin_ia32_vfmaddps512_mask(a, b, c, lanes, current_rounding);
     if constexpr (!is_float) return __builtin_ia32_vfmaddpd512_mask(a, b, c, lanes, current_rounding);
 #elif defined(__FMA__)

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <thread>
+#include <type_traits>
 
 namespace compare_schedules {
 
@@ -40,28 +41,33 @@ panel panel_of(const experiment& e, extent batch, extent head) {
   return made;
 }
 
-/// One row of the definition; scores has room for every key.
+/// What the definition is computed in: double, and more where double itself is held against it.
 template <class T>
-void attend(const experiment& e, const panel& p, const T* q, extent query, double* scores, double* o) {
+using number_for = std::conditional_t<std::is_same_v<T, double>, long double, double>;
+
+/// One row of the definition; scores has room for every key, and for a row of values behind them.
+template <class T, class Number>
+void attend(const experiment& e, const panel& p, const T* q, extent query, Number* scores, double* o) {
   extent const n = e.tokens.tokens(), value_dim = e.shape.value_dim;
   auto const [first, end] = keys_of(e, query);
-  double const scale = 1 / std::sqrt(static_cast<double>(e.shape.dim));
-  std::fill(scores + first, scores + end, 0.0);
+  Number const scale = 1 / std::sqrt(static_cast<Number>(e.shape.dim));
+  std::fill(scores + first, scores + end, Number(0));
   for (extent d = 0; d < e.shape.dim; ++d) {
-    double const factor = static_cast<double>(q[d]);
+    Number const factor = static_cast<Number>(q[d]);
     const double* const k = p.k.data() + d * n;
     for (extent j = first; j < end; ++j) scores[j] += factor * k[j];
   }
-  double const largest = *std::max_element(scores + first, scores + end) * scale;
-  std::fill(o, o + value_dim, 0.0);
-  double sum = 0;
+  Number const largest = *std::max_element(scores + first, scores + end) * scale;
+  Number* const row = scores + n;
+  std::fill(row, row + value_dim, Number(0));
+  Number sum = 0;
   for (extent j = first; j < end; ++j) {
-    double const weight = std::exp(scores[j] * scale - largest);
+    Number const weight = std::exp(scores[j] * scale - largest);
     const double* const v = p.v.data() + j * value_dim;
     sum += weight;
-    for (extent d = 0; d < value_dim; ++d) o[d] += weight * v[d];
+    for (extent d = 0; d < value_dim; ++d) row[d] += weight * v[d];
   }
-  for (extent d = 0; d < value_dim; ++d) o[d] /= sum;
+  for (extent d = 0; d < value_dim; ++d) o[d] = static_cast<double>(row[d] / sum);
 }
 
 }  // namespace
@@ -86,8 +92,10 @@ exact_rows exact(const experiment& e, std::vector<extent> positions, progress& s
   exact_rows made{std::move(positions), {}};
   made.o.resize(static_cast<std::size_t>(rows * e.shape.batch * heads * e.shape.value_dim));
   auto const cores = std::max(1u, std::thread::hardware_concurrency());
-  std::vector<std::vector<double>> scores(cores, std::vector<double>(static_cast<std::size_t>(e.tokens.tokens())));
   with_element(e.type, [&]<class T>(T) {
+    using number = number_for<T>;
+    auto const room = static_cast<std::size_t>(e.tokens.tokens() + e.shape.value_dim);
+    std::vector<std::vector<number>> scores(cores, std::vector<number>(room));
     auto const q = e.q.as<T>();
     for (extent b = 0; b < e.shape.batch; ++b) {
       for (extent kv = 0; kv < e.shape.kv_heads; ++kv) {

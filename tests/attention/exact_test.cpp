@@ -5,8 +5,8 @@
 #include <ringfold/kernel/cpu/flash.hpp>
 #include <ringfold/kernel/reference.hpp>
 
-#include "provenance.hpp"
-#include "schedules.hpp"
+#include "support/provenance.hpp"
+#include "support/schedules.hpp"
 
 using namespace ringfold;
 

@@ -4,7 +4,7 @@
 
 #include <ringfold/kernel/reference.hpp>
 
-#include "schedules.hpp"
+#include "support/schedules.hpp"
 
 using namespace ringfold;
 

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "schedules.hpp"
+#include "support/schedules.hpp"
 
 using namespace ringfold;
 

@@ -3,38 +3,13 @@
 #include <doctest/doctest.h>
 
 #include <array>
-#include <cstdlib>
-#include <new>
 
 #include <ringfold/kernel/reference.hpp>
 
-#include "schedules.hpp"
+#include "support/allocations.hpp"
+#include "support/schedules.hpp"
 
 using namespace ringfold;
-
-#ifndef RINGFOLD_SANITIZED  // sanitizers bring an operator new of their own
-namespace {
-// Allocations made by this thread.
-thread_local std::size_t allocations = 0;
-}  // namespace
-
-// Every allocation of this test program is counted, by thread. Inlined, they would look mismatched to the compiler.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* const memory = std::malloc(bytes > 0 ? bytes : 1)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  ++allocations;
-  std::size_t const step = static_cast<std::size_t>(alignment);
-  if (void* const memory = std::aligned_alloc(step, (bytes + step - 1) / step * step)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
-#endif
 
 TEST_CASE("a plan runs any number of times") {
   run_ranks(4, [](threads comm) {
@@ -51,8 +26,7 @@ TEST_CASE("a plan runs any number of times") {
   });
 }
 
-#ifndef RINGFOLD_SANITIZED
-TEST_CASE("no schedule allocates in a step once it has run before") {
+TEST_CASE("no schedule allocates in a step once it has run before" * doctest::skip(!allocations::counted)) {
   schedules::experiment<bf16> e(striped(40, 4), {.heads = 4, .kv_heads = 2, .dim = 8}, causal(), 3);
   for (auto const which : schedules::names) {
     CAPTURE(static_cast<int>(which));
@@ -67,16 +41,15 @@ TEST_CASE("no schedule allocates in a step once it has run before") {
         plan run(attend, e.problem());
         // How far ranks run apart decides when the mailboxes have grown to what they need.
         for (int i = 0; i < 300; ++i) run.forward(q, k, v, out.whole);
-        std::size_t const before = allocations;
+        long const before = allocations::here;
         for (int i = 0; i < 50; ++i) run.forward(q, k, v, out.whole);
-        if (allocations != before) {
-          throw usage_error(say("schedule %d: %zu allocations", static_cast<int>(which), allocations - before));
+        if (allocations::here != before) {
+          throw usage_error(say("schedule %d: %ld allocations", static_cast<int>(which), allocations::here - before));
         }
       });
     });
   }
 }
-#endif
 
 TEST_CASE("a plan asks for the memory that it takes, and takes it from the caller") {
   run_ranks(3, [](threads comm) {

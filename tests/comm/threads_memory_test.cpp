@@ -10,33 +10,7 @@
 #include <ringfold/comm/self.hpp>
 #include <ringfold/comm/threads.hpp>
 
-namespace {
-std::atomic<long> allocations{0};
-}
-
-// Clang's sanitizers bring these along and allow no others.
-#ifdef __clang__
-#define RINGFOLD_SANITIZED (__has_feature(thread_sanitizer) || __has_feature(address_sanitizer))
-#else
-#define RINGFOLD_SANITIZED 0
-#endif
-#if !RINGFOLD_SANITIZED
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* const made = std::malloc(bytes)) return made;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  ++allocations;
-  std::size_t const a = static_cast<std::size_t>(alignment);
-  if (void* const made = std::aligned_alloc(a, (bytes + a - 1) / a * a)) return made;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-#endif
+#include "support/allocations.hpp"
 
 using namespace ringfold;
 
@@ -101,7 +75,7 @@ TEST_CASE("a block goes around the ring a thousand times without a copy") {
   }
 }
 
-TEST_CASE("a steady exchange allocates nothing") {
+TEST_CASE("a steady exchange allocates nothing" * doctest::skip(!allocations::counted)) {
   for (int const ranks : {1, 2, 4}) {
     CAPTURE(ranks);
     std::atomic<long> counted{0};
@@ -116,18 +90,18 @@ TEST_CASE("a steady exchange allocates nothing") {
       };
       work(100);
       for (int warm = 0; warm < 2; ++warm) meet(comm);
-      long const before = allocations;
+      long const before = allocations::everywhere;
       meet(comm);
       work(100);
       meet(comm);
-      counted += allocations - before;
+      counted += allocations::everywhere - before;
       meet(comm);
     });
     CHECK(counted.load() == 0);
   }
 }
 
-TEST_CASE("self allocates nothing either") {
+TEST_CASE("self allocates nothing either" * doctest::skip(!allocations::counted)) {
   self comm;
   double mine[100] = {}, other[100] = {};
   auto const work = [&] {
@@ -140,9 +114,9 @@ TEST_CASE("self allocates nothing either") {
     }
   };
   work();
-  long const before = allocations;
+  long const before = allocations::everywhere;
   work();
-  CHECK(allocations == before);
+  CHECK(allocations::everywhere == before);
 }
 
 TEST_CASE("a thousand messages may wait to be received") {

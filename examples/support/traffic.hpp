@@ -171,4 +171,123 @@ inline sent double_ring_traffic(const traffic& t, int me, int local) {
   return made;
 }
 
+namespace detail {
+
+/// What group `me` of a ring sends back of gradients: on along the ring from the first other group that wants the
+/// block to the last, and from there home.
+inline void add_ring_back(sent& to, const traffic& t, const std::vector<std::vector<int>>& holders,
+                          const std::vector<std::vector<int>>& members, int me, number heads) {
+  int const size = static_cast<int>(members.size());
+  std::vector<int> first(members.size(), 0), last(members.size(), 0);
+  for (int origin = 0; origin < size; ++origin) {
+    auto const keys = joined(t.keys, members[static_cast<std::size_t>(origin)]);
+    for (int distance = 1; distance < size; ++distance) {
+      auto const& reader = holders[static_cast<std::size_t>((origin + distance) % size)];
+      if (!sees(joined(t.queries, reader), keys, t.left, t.right)) continue;
+      if (first[static_cast<std::size_t>(origin)] == 0) first[static_cast<std::size_t>(origin)] = distance;
+      last[static_cast<std::size_t>(origin)] = distance;
+    }
+  }
+  auto const on_its_way = [&](int origin, int distance) {
+    auto const at = static_cast<std::size_t>(origin);
+    return distance >= 1 && distance >= first[at] && distance <= last[at];
+  };
+  for (int step = 2; step <= size; ++step) {
+    int const origin = (me + size - step + 1) % size, coming = (me + size - step) % size;
+    bool const sends = on_its_way(origin, step - 1);
+    bool const receives = step < size && on_its_way(coming, step - 1) && last[static_cast<std::size_t>(coming)] >= step;
+    bool const home = last[static_cast<std::size_t>(me)] == step - 1;
+    if (sends) {
+      auto const rows = static_cast<number>(joined(t.keys, members[static_cast<std::size_t>(origin)]).size());
+      to.add(rows * t.batch * heads * (t.dim + t.value_dim) * t.sum_bytes);
+    }
+    to.steps += sends || receives || home;
+  }
+}
+
+}  // namespace detail
+
+/// Backward of ring_traffic().
+inline sent ring_backward_traffic(const traffic& t, int me) {
+  std::vector<std::vector<int>> each;
+  for (int rank = 0; rank < static_cast<int>(t.keys.size()); ++rank) each.push_back({rank});
+  sent made;
+  add_ring(made, t, each, each, me, t.kv_heads);
+  detail::add_ring_back(made, t, each, each, me, t.kv_heads);
+  return made;
+}
+
+/// Backward of gather_traffic(): the blocks once more, and a gradient for every block that came.
+inline sent gather_backward_traffic(const traffic& t, int me, number heads_at_once) {
+  sent made = gather_traffic(t, me, heads_at_once);
+  made.steps *= 2;
+  for (int other = 0; other < static_cast<int>(t.keys.size()); ++other) {
+    auto const rank = static_cast<std::size_t>(me), peer = static_cast<std::size_t>(other);
+    if (other == me || !detail::sees(t.queries[rank], t.keys[peer], t.left, t.right)) continue;
+    made.add(static_cast<number>(t.keys[peer].size()) * t.batch * t.kv_heads * (t.dim + t.value_dim) * t.sum_bytes);
+  }
+  return made;
+}
+
+/// Backward of usp_traffic().
+inline sent usp_backward_traffic(const traffic& t, int me, int across) {
+  int const size = static_cast<int>(t.keys.size()), down = size / across, row = me / across, column = me % across;
+  std::vector<std::vector<int>> rows(static_cast<std::size_t>(down));
+  for (int rank = 0; rank < size; ++rank) rows[static_cast<std::size_t>(rank / across)].push_back(rank);
+  auto const count = [](const std::vector<std::vector<number>>& all, int rank) {
+    return static_cast<number>(all[static_cast<std::size_t>(rank)].size());
+  };
+  auto const query_heads = [&](int j) {
+    auto const q = detail::share_of(t.heads, across, j);
+    return q.end - q.first;
+  };
+  auto const key_heads = [&](int j) {
+    auto const q = detail::share_of(t.heads, across, j);
+    number const group = t.heads / t.kv_heads;
+    return (q.end - 1) / group - q.first / group + 1;
+  };
+  sent made;
+  auto const block = detail::joined(t.keys, rows[static_cast<std::size_t>(row)]);
+  bool needed = false;
+  for (const auto& other : rows) {
+    needed = needed || detail::sees(detail::joined(t.queries, other), block, t.left, t.right);
+  }
+  bool queries = false, keys = false;
+  for (int j = 0; j < across; ++j) {
+    if (j == column) continue;
+    int const peer = row * across + j;
+    number const both = t.dim + t.value_dim;
+    // q and dout, lse and delta there; dq back; k and v there, dk and dv back.
+    made.add(count(t.queries, me) * t.batch * query_heads(j) * (both * t.element_bytes + 2 * t.sum_bytes));
+    made.add(count(t.queries, peer) * t.batch * query_heads(column) * t.dim * t.sum_bytes);
+    if (needed) made.add(count(t.keys, me) * t.batch * key_heads(j) * both * t.element_bytes);
+    if (needed) made.add(count(t.keys, peer) * t.batch * key_heads(column) * both * t.sum_bytes);
+    queries = queries || count(t.queries, me) + count(t.queries, peer) > 0;
+    keys = keys || (needed && count(t.keys, me) + count(t.keys, peer) > 0);
+  }
+  if (t.batch > 0) made.steps += 2 * queries + 2 * keys;
+  add_ring(made, t, rows, rows, row, key_heads(column));
+  detail::add_ring_back(made, t, rows, rows, row, key_heads(column));
+  return made;
+}
+
+/// Backward of double_ring_traffic().
+inline sent double_ring_backward_traffic(const traffic& t, int me, int local) {
+  int const size = static_cast<int>(t.keys.size()), nodes = size / local, node = me / local, place = me % local;
+  sent made = double_ring_traffic(t, me, local);
+  std::vector<std::vector<int>> holders, members;
+  for (int n = 0; n < nodes; ++n) {
+    members.push_back({n * local + place});
+    holders.emplace_back();
+    for (int j = 0; j < local; ++j) holders.back().push_back(n * local + j);
+  }
+  detail::add_ring_back(made, t, holders, members, node, t.kv_heads);
+  for (int n = 0; n < nodes; ++n) {
+    std::vector<std::vector<int>> own, theirs;
+    for (int j = 0; j < local; ++j) own.push_back({node * local + j}), theirs.push_back({n * local + j});
+    detail::add_ring_back(made, t, own, theirs, place, t.kv_heads);
+  }
+  return made;
+}
+
 }  // namespace ringfold::examples

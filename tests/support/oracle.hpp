@@ -67,6 +67,47 @@ result attention(const sizes& s, const std::vector<double>& q, const std::vector
   return made;
 }
 
+/// Gradients by the chain rule, term by term: dq, dk, dv of the shapes of q, k, v.
+struct gradients {
+  std::vector<double> dq, dk, dv;
+};
+
+/// The gradients of sum(o * dout) + sum(lse * dlse).
+template <class Allows>
+gradients backward(const sizes& s, const std::vector<double>& q, const std::vector<double>& k,
+                   const std::vector<double>& v, const std::vector<double>& dout, const std::vector<double>& dlse,
+                   Allows allows) {
+  double const scale = s.scale != 0 ? s.scale : 1 / std::sqrt(static_cast<double>(s.dim));
+  auto const at = [](auto& all, index i) -> auto& { return all[static_cast<std::size_t>(i)]; };
+  result const forward = attention(s, q, k, v, allows);
+  gradients made{std::vector<double>(q.size()), std::vector<double>(k.size()), std::vector<double>(v.size())};
+  for (index b = 0; b < s.batch; ++b) {
+    for (index i = 0; i < s.queries; ++i) {
+      for (index h = 0; h < s.heads; ++h) {
+        index const row = (b * s.queries + i) * s.heads + h;
+        for (index j = 0; j < s.keys; ++j) {
+          if (!allows(i, j)) continue;
+          index const key = (b * s.keys + j) * s.kv_heads + h / (s.heads / s.kv_heads);
+          double score = 0, gain = 0;
+          for (index d = 0; d < s.dim; ++d) score += at(q, row * s.dim + d) * at(k, key * s.dim + d);
+          double const weight = std::exp(score * scale - at(forward.lse, row));
+          for (index d = 0; d < s.value_dim; ++d) {
+            double const of_out = at(dout, row * s.value_dim + d);
+            gain += of_out * (at(v, key * s.value_dim + d) - at(forward.o, row * s.value_dim + d));
+            at(made.dv, key * s.value_dim + d) += weight * of_out;
+          }
+          double const of_score = weight * (gain + at(dlse, row)) * scale;
+          for (index d = 0; d < s.dim; ++d) {
+            at(made.dq, row * s.dim + d) += of_score * at(k, key * s.dim + d);
+            at(made.dk, key * s.dim + d) += of_score * at(q, row * s.dim + d);
+          }
+        }
+      }
+    }
+  }
+  return made;
+}
+
 /// Uniform numbers in [-bound, bound], rounded to T, as doubles.
 template <class T>
 std::vector<double> uniform(index count, std::uint64_t seed, double bound = 1.7) {

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <array>
+#include <cstring>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include <ringfold/attention/backward_plan.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/plan.hpp>
 #include <ringfold/attention/ring.hpp>
@@ -171,6 +174,93 @@ bool expected(const experiment<T>& e, name which, int rank, ringfold::examples::
     case name::ulysses: sent = usp_traffic(t, rank, e.tokens.ranks()); return true;
     case name::usp: sent = usp_traffic(t, rank, across); return true;
     case name::double_ring: sent = double_ring_traffic(t, rank, across); return true;
+    default: return false;
+  }
+}
+
+/// Gradients, gathered and dense like their inputs, and each rank's counters of the backward call alone.
+template <class T>
+struct backward_outcome {
+  std::vector<T> dq, dk, dv;
+  std::vector<ringfold::counters> books;
+};
+
+/// Runs forward and backward of one rank: dout is [batch, token, head, value_dim], dlse [batch, token, head].
+template <class T, class C, class Kernel>
+void run_rank_backward(const experiment<T>& e, name which, C comm, Kernel kernel, const std::vector<double>& dout,
+                       const std::vector<double>& dlse, backward_outcome<T>& all, std::mutex& guard, int repeats) {
+  using A = ringfold::accumulate_t<T>;
+  auto const p = e.problem();
+  auto const& s = e.shape;
+  int const rank = comm.rank();
+  extent const rows = e.tokens.rows(rank);
+  auto const shard = [&](const std::vector<double>& from, extent heads, extent dim) {
+    return sharded::scatter<T>(from, e.tokens, rank, e.order, s.batch, heads, dim);
+  };
+  auto const q = shard(e.q, s.heads, s.dim), k = shard(e.k, s.kv_heads, s.dim), v = shard(e.v, s.kv_heads, s.value_dim),
+             of_out = shard(dout, s.heads, s.value_dim);
+  auto out = sharded::make_shard<T>(e.order, s.batch, rows, s.heads, s.value_dim);
+  auto dq = sharded::make_shard<T>(e.order, s.batch, rows, s.heads, s.dim);
+  auto dk = sharded::make_shard<T>(e.order, s.batch, rows, s.kv_heads, s.dim);
+  auto dv = sharded::make_shard<T>(e.order, s.batch, rows, s.kv_heads, s.value_dim);
+  std::vector<A> lse(static_cast<std::size_t>(s.batch * rows * s.heads + 1));
+  auto of_lse = sharded::scatter<A>(dlse, e.tokens, rank, sharded::memory_order::bshd, s.batch, s.heads, 1);
+  auto const lse_view = ringfold::dense(lse.data(), s.batch, rows, s.heads);
+  ringfold::counters book;
+  auto const before = std::array{q.memory, k.memory, v.memory, of_out.memory};
+  with(which, ringfold::counted(comm, book), kernel, [&](auto attend) {
+    ringfold::plan run(attend, p);
+    ringfold::backward_plan back(attend, p);
+    run.forward(q, k, v, out.whole, lse_view);
+    for (int i = 0; i < repeats; ++i) {
+      book = {};
+      back.backward(q, k, v, out.whole, lse_view, of_out, dq.whole, dk.whole, dv.whole,
+                    ringfold::dense(of_lse.memory.data(), s.batch, rows, s.heads));
+    }
+  });
+  auto const after = std::array{q.memory, k.memory, v.memory, of_out.memory};
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    if (!before[i].empty() && std::memcmp(before[i].data(), after[i].data(), before[i].size() * sizeof(T)) != 0) {
+      throw ringfold::usage_error(ringfold::say("an input was written"));
+    }
+  }
+  auto const keep = [&](std::vector<T>& to, const sharded::shard<T>& from, extent heads, extent dim) {
+    std::vector<T> dense_rows(static_cast<std::size_t>(s.batch * rows * heads * dim));
+    auto const view = ringfold::dense(dense_rows.data(), s.batch, rows, heads, dim);
+    ringfold::host_stream{}.copy(piece_of(view, ringfold::role::other), piece_of(from.whole, ringfold::role::other));
+    sharded::gather(to, dense_rows, e.tokens, rank, s.batch, heads * dim);
+  };
+  std::lock_guard const lock(guard);
+  keep(all.dq, dq, s.heads, s.dim);
+  keep(all.dk, dk, s.kv_heads, s.dim);
+  keep(all.dv, dv, s.kv_heads, s.value_dim);
+  all.books[static_cast<std::size_t>(rank)] = book;
+}
+
+/// Runs forward and backward of a schedule on as many thread ranks as the layout has.
+template <class T, class Kernel>
+backward_outcome<T> run_backward(const experiment<T>& e, name which, Kernel kernel, const std::vector<double>& dout,
+                                 const std::vector<double>& dlse, int repeats = 1) {
+  backward_outcome<T> all{std::vector<T>(e.q.size()), std::vector<T>(e.k.size()), std::vector<T>(e.v.size()),
+                          std::vector<ringfold::counters>(static_cast<std::size_t>(e.tokens.ranks()))};
+  std::mutex guard;
+  ringfold::run_ranks(e.tokens.ranks(), [&](ringfold::threads comm) {
+    run_rank_backward(e, which, comm, kernel, dout, dlse, all, guard, repeats);
+  });
+  return all;
+}
+
+/// What a rank must send backward, worked out without the library.
+template <class T>
+bool expected_backward(const experiment<T>& e, name which, int rank, ringfold::examples::sent& sent) {
+  auto const t = e.traffic();
+  int const across = columns(e.tokens.ranks());
+  switch (which) {
+    case name::ring: sent = ring_backward_traffic(t, rank); return true;
+    case name::gather: sent = gather_backward_traffic(t, rank, 1); return true;
+    case name::ulysses: sent = usp_backward_traffic(t, rank, e.tokens.ranks()); return true;
+    case name::usp: sent = usp_backward_traffic(t, rank, across); return true;
+    case name::double_ring: sent = double_ring_backward_traffic(t, rank, across); return true;
     default: return false;
   }
 }

@@ -17,7 +17,11 @@ namespace ringfold {
 /// **Steps** 3: queries; keys and values; outputs. **Bytes** (P - 1) / P * rows * [heads * (dim + value_dim) +
 /// kv heads * (dim + value_dim)] elements when P divides both head counts; lse and outputs in the accumulation type.
 /// **Memory** the group's queries, keys, values and outputs for a share of the heads. **Order** the inner attention's.
-/// **Overlap** none. Source: DeepSpeed-Ulysses (Jacobs et al., 2023); USP (Fang and Zhao, 2024).
+/// **Overlap** none.
+///
+/// Backward likewise: **Steps** 4: queries and what is known of their results; keys and values; their gradients, where
+/// those of a key head that several ranks read are added up at home in the order of ranks; gradients of queries.
+/// Source: DeepSpeed-Ulysses (Jacobs et al., 2023); USP (Fang and Zhao, 2024).
 /// \snippet attention/nesting_test.cpp ulysses
 template <communicator C, class A>
 class ulysses_attention {
@@ -58,75 +62,222 @@ class ulysses_attention {
     using element = typename P::element;
     using sum = typename P::accumulate;
     struct open {
-      P outer, inner;
-      std::vector<unsigned char> needed;  // by owner of a block
-      posting lists;
+      sharing<P> share;
       view<element, 4, space> q, k, v;
       view<sum, 4, space> o;
       view<sum, 3, space> lse;
       state_of<A, P, stream> state;
     };
-    P const p = inner(outer);
+    sharing<P> share(*this, outer);
+    P const& p = share.inner;
     extent const rows = p.queries.rows(p.owner), keys = p.keys.most_rows();
-    std::vector<unsigned char> needed;
-    for (int owner = 0; owner < p.keys.ranks(); ++owner) needed.push_back(inner_.needs(p, p.owner, owner));
     auto const q = memory.template take_view<element>(p.batch, rows, p.head.query, p.dim);
     auto const k = memory.template take_view<element>(p.batch, keys, p.head.key, p.dim);
     auto const v = memory.template take_view<element>(p.batch, keys, p.head.key, p.value_dim);
     auto const o = memory.template take_view<sum>(p.batch, rows, p.head.query, p.value_dim);
     auto const lse = memory.template take_view<sum>(p.batch, rows, p.head.query);
-    open made{outer, p, needed, {}, q, k, v, o, lse, inner_.state(p, memory)};
-    made.lists.sends.reserve(static_cast<std::size_t>(2 * comm_.size()));
-    made.lists.receives.reserve(static_cast<std::size_t>(2 * comm_.size()));
-    return made;
+    return open{share, q, k, v, o, lse, inner_.state(p, memory)};
   }
 
   template <class S, class Q>
   void prepare(S& s, Q q, stream on) const {
-    reshard(comm_, q, s.q, cut{head_axis, query_heads(s), row_axis, rows(s.outer.queries, s.outer.owner)}, s.lists, on,
-            role::query);
-    inner_.prepare(s.state, q_of(s), on);
+    to_heads(s.share, on, [&](auto add) { add(q, s.q, role::query); });
+    inner_.prepare(s.state, read_only(s.q), on);
   }
 
   template <class S, class T>
   void accumulate(S& s, block<T, space> mine, stream on) const {
-    // The heads that this block brings may be some of mine only.
-    range const brought{mine.first_key, mine.k.extents[head_axis]};
-    auto const share = [&](int rank) { return shares_of(s.outer.head, rank).key.within(brought); };
-    range const heads = share(comm_.rank());
-    extent const total = s.needed[static_cast<std::size_t>(mine.owner)] ? s.inner.keys.rows(mine.owner) : 0;
-    auto const part = [&](view<T, 4, space> buffer) {
-      return dense<space>(buffer.data, buffer.extents[0], total, heads.count, buffer.extents[3]);
-    };
-    block<T, space> ours{part(s.k), part(s.v), mine.owner, heads.first};
-    if (total == 0) {
-      ours.k = absent(ours.k), ours.v = absent(ours.v);
-    } else {
-      cut const how{head_axis,
-                    [&](int rank) {
-                      range const theirs = share(rank);
-                      return range{theirs.first - mine.first_key, theirs.count};
-                    },
-                    row_axis, rows(s.outer.keys, mine.owner)};
-      s.lists.clear();
-      add_reshard(s.lists, comm_, mine.k, part(s.k), how, role::key, on);
-      add_reshard(s.lists, comm_, mine.v, part(s.v), how, role::value, on);
-      s.lists.run(comm_, on, pattern::all_to_all);
-    }
-    inner_.accumulate(s.state, ours, on);
+    inner_.accumulate(s.state, bring(s, mine, on), on);
   }
 
   template <class S, class Sum, class Base>
   void close(S& s, partial<Sum, space, Base> out, stream on) const {
     inner_.close(s.state, partial<Sum, space, Base>{s.o, s.lse}, on);
-    cut const how{row_axis, rows(s.outer.queries, s.outer.owner), head_axis, query_heads(s)};
-    s.lists.clear();
-    add_reshard(s.lists, comm_, s.o, out.o, how, role::output, on);
-    add_reshard(s.lists, comm_, s.lse, out.lse, how, role::lse, on);
-    s.lists.run(comm_, on, pattern::all_to_all);
+    to_rows(s.share, on, [&](auto add) {
+      add(s.o, out.o, role::output);
+      add(s.lse, out.lse, role::lse);
+    });
+  }
+
+  template <class P>
+  auto backward_state(const P& outer, arena<space>& memory) const {
+    require_differentiable<A, P, stream>();
+    using element = typename P::element;
+    using sum = typename P::accumulate;
+    struct open {
+      sharing<P> share;
+      view<element, 4, space> q, dout, k, v;
+      view<sum, 3, space> lse, delta;
+      view<sum, 4, space> dq, dk, dv;
+      sum* returned[2];  // [k, v] gradients of the own rows, from each other rank
+      backward_state_of<A, P, stream> state;
+    };
+    sharing<P> share(*this, outer);
+    P const& p = share.inner;
+    extent const rows = p.queries.rows(p.owner), keys = p.keys.most_rows();
+    auto const q = memory.template take_view<element>(p.batch, rows, p.head.query, p.dim);
+    auto const dout = memory.template take_view<element>(p.batch, rows, p.head.query, p.value_dim);
+    auto const k = memory.template take_view<element>(p.batch, keys, p.head.key, p.dim);
+    auto const v = memory.template take_view<element>(p.batch, keys, p.head.key, p.value_dim);
+    auto const lse = memory.template take_view<sum>(p.batch, rows, p.head.query);
+    auto const delta = memory.template take_view<sum>(p.batch, rows, p.head.query);
+    auto const dq = memory.template take_view<sum>(p.batch, rows, p.head.query, p.dim);
+    auto const dk = memory.template take_view<sum>(p.batch, keys, p.head.key, p.dim);
+    auto const dv = memory.template take_view<sum>(p.batch, keys, p.head.key, p.value_dim);
+    extent heads = 0;
+    for (int rank = 0; rank < comm_.size(); ++rank) {
+      if (rank != comm_.rank()) heads += shares_of(outer.head, rank).key.count;
+    }
+    extent const others = checked_multiply(checked_multiply(p.batch, outer.keys.most_rows()), heads);
+    sum* const returned_k = memory.template take<sum>(checked_multiply(others, p.dim));
+    sum* const returned_v = memory.template take<sum>(checked_multiply(others, p.value_dim));
+    return open{
+        share, q, dout, k, v, lse, delta, dq, dk, dv, {returned_k, returned_v}, inner_.backward_state(p, memory)};
+  }
+
+  template <class S, class Q, class T>
+  void prepare_backward(S& s, Q q, cotangent<T, space> of_out, stream on) const {
+    to_heads(s.share, on, [&](auto add) {
+      add(q, s.q, role::query);
+      add(of_out.dout, s.dout, role::gradient);
+      add(of_out.lse, s.lse, role::lse);
+      add(of_out.delta, s.delta, role::lse);
+    });
+    inner_.prepare_backward(s.state, read_only(s.q), cotangent<T, space>{s.dout, s.lse, s.delta}, on);
+  }
+
+  template <class S, class T, class Sum>
+  void accumulate_backward(S& s, block<T, space> mine, block_gradient<Sum, space> to, stream on) const {
+    block<T, space> const ours = bring(s, mine, on);
+    block_gradient<Sum, space> part{absent(s.dk), absent(s.dv)};
+    if (ours.present()) {
+      part = {like(ours.k, s.dk.data), like(ours.v, s.dv.data)};
+      on.elementwise(elementwise::set_zero{}, part.k);
+      on.elementwise(elementwise::set_zero{}, part.v);
+    }
+    inner_.accumulate_backward(s.state, ours, part, on);
+    if (s.share.needed[static_cast<std::size_t>(mine.owner)]) bring_home(s, mine, part, to, on);
+  }
+
+  template <class S, class Sum>
+  void close_backward(S& s, view<Sum, 4, space> of_q, stream on) const {
+    inner_.close_backward(s.state, s.dq, on);
+    to_rows(s.share, on, [&](auto add) { add(s.dq, of_q, role::gradient); });
   }
 
  private:
+  /// The problem on both sides of the exchange, and whose blocks anybody beyond it needs.
+  template <class P>
+  struct sharing {
+    sharing(const ulysses_attention& ulysses, const P& p) : outer(p), inner(ulysses.inner(p)) {
+      for (int owner = 0; owner < p.keys.ranks(); ++owner) {
+        needed.push_back(ulysses.inner_.needs(inner, p.owner, owner));
+      }
+      auto const most_pieces = static_cast<std::size_t>(4 * ulysses.comm_.size());
+      lists.sends.reserve(most_pieces), lists.receives.reserve(most_pieces);
+    }
+    sharing(const sharing& other) : outer(other.outer), inner(other.inner), needed(other.needed) {
+      lists.sends.reserve(other.lists.sends.capacity()), lists.receives.reserve(other.lists.receives.capacity());
+    }
+
+    P outer, inner;
+    std::vector<unsigned char> needed;  // by owner of a block
+    posting lists;
+  };
+
+  /// One exchange in which what each `add(from, to, role)` names becomes a share of the heads of all rows.
+  template <class P, class F>
+  void to_heads(sharing<P>& s, stream on, F f) const {
+    cut const how{head_axis, query_heads(s), row_axis, rows(s.outer.queries, s.outer.owner)};
+    s.lists.clear();
+    f([&](auto from, auto to, role what) { add_reshard(s.lists, comm_, from, to, how, what, on); });
+    s.lists.run(comm_, on, pattern::all_to_all);
+  }
+
+  /// The way back: all heads of the own rows.
+  template <class P, class F>
+  void to_rows(sharing<P>& s, stream on, F f) const {
+    cut const how{row_axis, rows(s.outer.queries, s.outer.owner), head_axis, query_heads(s)};
+    s.lists.clear();
+    f([&](auto from, auto to, role what) { add_reshard(s.lists, comm_, from, to, how, what, on); });
+    s.lists.run(comm_, on, pattern::all_to_all);
+  }
+
+  /// The group's rows of my key heads, as far as this block brings them; absent when nobody needs them.
+  template <class S, class T>
+  block<T, space> bring(S& s, const block<T, space>& mine, stream on) const {
+    auto const share = key_heads(s.share, mine);
+    range const heads = share(comm_.rank());
+    extent const total = s.share.needed[static_cast<std::size_t>(mine.owner)] ? s.share.inner.keys.rows(mine.owner) : 0;
+    auto const part = [&](const view<T, 4, space>& buffer) {
+      return dense<space>(buffer.data, buffer.extents[0], total, heads.count, buffer.extents[3]);
+    };
+    block<T, space> ours{part(s.k), part(s.v), mine.owner, heads.first};
+    if (total == 0) {
+      ours.k = absent(ours.k), ours.v = absent(ours.v);
+      return ours;
+    }
+    auto const local = [&](int rank) { return range{share(rank).first - mine.first_key, share(rank).count}; };
+    cut const how{head_axis, local, row_axis, rows(s.share.outer.keys, mine.owner)};
+    s.share.lists.clear();
+    add_reshard(s.share.lists, comm_, mine.k, part(s.k), how, role::key, on);
+    add_reshard(s.share.lists, comm_, mine.v, part(s.v), how, role::value, on);
+    s.share.lists.run(comm_, on, pattern::all_to_all);
+    return ours;
+  }
+
+  /// Sends the gradients of the others' rows to them, and adds what each rank found of mine, in the order of ranks.
+  template <class S, class T, class Sum>
+  void bring_home(S& s, const block<T, space>& mine, const block_gradient<Sum, space>& ours,
+                  const block_gradient<Sum, space>& to, stream on) const {
+    auto const share = key_heads(s.share, mine);
+    auto const rows_of = rows(s.share.outer.keys, mine.owner);
+    auto const into = [&](const view<Sum, 4, space>& whole, int rank) {
+      return slice(whole, head_axis, range{share(rank).first - mine.first_key, share(rank).count});
+    };
+    // What the ranks return lies one behind the other, mine left out.
+    auto const for_each_other = [&](auto f) {
+      Sum *k = s.returned[0], *v = s.returned[1];
+      for (int rank = 0; rank < comm_.size(); ++rank) {
+        auto const to_k = into(to.k, rank), to_v = into(to.v, rank);
+        if (rank == comm_.rank()) {
+          f(rank, to_k, to_v, slice(ours.k, row_axis, rows_of(rank)), slice(ours.v, row_axis, rows_of(rank)));
+          continue;
+        }
+        auto const from_k = like(to_k, k), from_v = like(to_v, v);
+        f(rank, to_k, to_v, from_k, from_v);
+        k += from_k.size(), v += from_v.size();
+      }
+    };
+    posting& lists = s.share.lists;
+    lists.clear();
+    for_each_other([&](int rank, auto, auto, auto from_k, auto from_v) {
+      if (rank == comm_.rank()) return;
+      lists.send(piece_of(slice(ours.k, row_axis, rows_of(rank)), role::gradient, wire(comm_, rank)));
+      lists.send(piece_of(slice(ours.v, row_axis, rows_of(rank)), role::gradient, wire(comm_, rank)));
+      lists.receive(piece_of(from_k, role::gradient, wire(comm_, rank)));
+      lists.receive(piece_of(from_v, role::gradient, wire(comm_, rank)));
+    });
+    lists.run(comm_, on, pattern::all_to_all);
+    for_each_other([&](int, auto to_k, auto to_v, auto from_k, auto from_v) {
+      on.elementwise(elementwise::add_to{}, to_k, from_k);
+      on.elementwise(elementwise::add_to{}, to_v, from_v);
+    });
+  }
+
+  template <class U, class T>
+  static view<U, 4, space> like(const view<T, 4, space>& of, U* at) {
+    return dense<space>(at, of.extents[0], of.extents[1], of.extents[2], of.extents[3]);
+  }
+
+  /// The key heads of a block that a rank's query heads read, in global numbers.
+  template <class P, class T>
+  auto key_heads(const sharing<P>& s, const block<T, space>& mine) const {
+    return [this, all = s.outer.head, brought = range{mine.first_key, mine.k.extents[head_axis]}](int rank) {
+      return shares_of(all, rank).key.within(brought);
+    };
+  }
+
   /// A rank's query heads, counted from the group's first, and the key heads that they read, in global numbers.
   struct shares {
     range query, key;
@@ -155,10 +306,9 @@ class ulysses_attention {
     };
   }
 
-  template <class S>
-  static auto q_of(const S& s) {
-    using element = typename decltype(s.q)::element;
-    return view<const element, 4, space>(s.q);
+  template <class T>
+  static view<const T, 4, space> read_only(const view<T, 4, space>& v) {
+    return v;
   }
 
   mutable C comm_;

@@ -9,15 +9,6 @@
 
 namespace ringfold {
 
-namespace detail {
-struct add_to {
-  template <class T, class U>
-  RINGFOLD_HD void operator()(T& sum, const U& term) const {
-    sum += term;
-  }
-};
-}  // namespace detail
-
 /// Sums the ranks' views and writes range place(rank) of axis `along` of the sum to `mine`.
 ///
 /// Terms are added in the order of ranks, whoever adds them, so that the sum is bitwise the same wherever it lands.
@@ -51,7 +42,7 @@ void reduce_scatter(C& comm, view<From, Rank, Space> all, view<T, Rank, Space> m
   auto const own = slice(all, along, place(me));
   stream.copy(piece_of(mine, what), piece_of(me == 0 ? view<const T, Rank, Space>(own) : term_of(0), what));
   for (int rank = 1; rank < size; ++rank) {
-    stream.elementwise(detail::add_to{}, mine, rank == me ? view<const T, Rank, Space>(own) : term_of(rank));
+    stream.elementwise(elementwise::add_to{}, mine, rank == me ? view<const T, Rank, Space>(own) : term_of(rank));
   }
 }
 

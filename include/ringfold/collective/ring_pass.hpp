@@ -11,6 +11,7 @@ namespace ringfold {
 /// Pieces that travel together, e.g. a block's keys and values.
 template <int N>
 struct parcel {
+  static constexpr int count = N;
   piece pieces[N];
 };
 

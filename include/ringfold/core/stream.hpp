@@ -49,6 +49,32 @@ inline void copy_strided(char* to, const extent* to_strides, const char* from, c
 
 }  // namespace detail
 
+/// Functions for elementwise(), the same on every stream.
+namespace elementwise {
+
+struct set_zero {
+  template <class T>
+  RINGFOLD_HD void operator()(T& element) const {
+    element = T(0);
+  }
+};
+
+struct add_to {
+  template <class T, class U>
+  RINGFOLD_HD void operator()(T& sum, const U& term) const {
+    sum += term;
+  }
+};
+
+struct round_to {
+  template <class To, class From>
+  RINGFOLD_HD void operator()(To& to, const From& from) const {
+    to = static_cast<To>(from);
+  }
+};
+
+}  // namespace elementwise
+
 /// Work done at once by the calling thread.
 struct host_stream {
   using space = host_space;

@@ -6,7 +6,7 @@
 
 #include <ringfold/algebra/partial.hpp>
 #include <ringfold/core/workspace.hpp>
-#include <ringfold/sequence/problem.hpp>
+#include <ringfold/sequence/gradient.hpp>
 
 /// \file
 /// The three verbs that every local kernel and every parallelism share.
@@ -61,6 +61,38 @@ template <class A, class P, class Stream>
 concept attention = attention_type<A> && detail::has_needs<A, P> && detail::has_prepare<A, P, Stream> &&
                     detail::has_accumulate<A, P, Stream> && detail::has_close<A, P, Stream>;
 
+/// The state that an attention opens for the backward pass of problems P.
+template <class A, class P, class Stream>
+using backward_state_of = decltype(std::declval<const A&>().backward_state(
+    std::declval<const P&>(), std::declval<arena<typename Stream::space>&>()));
+
+namespace detail {
+template <class A, class P, class Stream>
+concept has_backward_state = requires { typename backward_state_of<A, P, Stream>; };
+template <class A, class P, class Stream>
+concept has_backward =
+    has_backward_state<A, P, Stream> && requires(const A& a, backward_state_of<A, P, Stream>& s, Stream on,
+                                                 view<const typename P::element, 4, typename Stream::space> q,
+                                                 cotangent<typename P::element, typename Stream::space> of_out,
+                                                 block<typename P::element, typename Stream::space> kv,
+                                                 block_gradient<typename P::accumulate, typename Stream::space> of_kv,
+                                                 view<typename P::accumulate, 4, typename Stream::space> of_q) {
+      a.prepare_backward(s, q, of_out, on);
+      a.accumulate_backward(s, kv, of_kv, on);
+      a.close_backward(s, of_q, on);
+    };
+}  // namespace detail
+
+/// An attention with a backward pass: the same three verbs once more.
+///
+/// - `backward_state(p, arena)` takes all memory, as state() does.
+/// - `prepare_backward(s, q, cotangent, stream)` starts queries with what is known of their results.
+/// - `accumulate_backward(s, block, gradient, stream)` adds the block's part to the queries' gradient, which is in the
+///   state, and these queries' part to the block's. Absent blocks change nothing, and their gradient has no memory.
+/// - `close_backward(s, dq, stream)` writes the queries' gradient, in the accumulation type.
+template <class A, class P, class Stream>
+concept differentiable = attention<A, P, Stream> && detail::has_backward<A, P, Stream>;
+
 /// Stands where an attention was expected; naming it fails to compile with one line.
 template <class A>
 struct not_an_attention {
@@ -95,6 +127,21 @@ constexpr void require_attention() {
     static_assert(detail::has_close<A, P, Stream>,
                   "[ringfold] not an attention for this problem: add    void close(my_state&, "
                   "ringfold::partial<Sum>, stream) const;");
+  }
+}
+
+/// As require_attention(), for a backward pass.
+template <class A, class P, class Stream>
+constexpr void require_differentiable() {
+  require_attention<A, P, Stream>();
+  static_assert(detail::has_backward_state<A, P, Stream>,
+                "[ringfold] no backward pass for this problem: add    template <class P> my_state backward_state(const "
+                "P&, ringfold::arena<>&) const;");
+  if constexpr (detail::has_backward_state<A, P, Stream>) {
+    static_assert(detail::has_backward<A, P, Stream>,
+                  "[ringfold] no backward pass for this problem: add    void prepare_backward(my_state&, view q, "
+                  "cotangent, stream) const; void accumulate_backward(my_state&, block, block_gradient, stream) const; "
+                  "void close_backward(my_state&, view dq, stream) const;");
   }
 }
 

@@ -31,6 +31,17 @@ struct reference_state {
   view<A, 3> maximum, sum;
 };
 
+template <class P>
+struct reference_backward_state {
+  using T = typename P::element;
+  using A = typename P::accumulate;
+  P p;
+  A factor, scale;
+  view<const T, 4> q;  // as given to prepare_backward()
+  cotangent<T> of_out;
+  view<A, 4> dq;
+};
+
 /// The running softmax of one query: its largest score so far, the sum of weights and of weighted values.
 template <class A, class T>
 void fold_key(A score, A& maximum, A& sum, A* o, const T* value, extent stride, extent dim) {
@@ -110,7 +121,81 @@ struct reference_kernel : local_attention {
     }
   }
 
+  /// \throws size_overflow, or usage_error when the arena is too small.
+  template <class P>
+  detail::reference_backward_state<P> backward_state(const P& p, arena<host_space>& memory) const {
+    using A = typename P::accumulate;
+    detail::reference_backward_state<P> s{p, A(p.score.scale * detail::log2_of_e), A(p.score.scale), {}, {}, {}};
+    s.dq = memory.take_view<A>(p.batch, p.queries.rows(p.owner), p.head.query, p.dim);
+    return s;
+  }
+
+  /// What is given stays readable until close_backward(). \throws shape_error when q does not fit the problem.
+  template <class P>
+  void prepare_backward(detail::reference_backward_state<P>& s, view<const typename P::element, 4> q,
+                        cotangent<typename P::element> of_out, host_stream on) const {
+    detail::check_queries(s.p, q);
+    s.q = q;
+    s.of_out = of_out;
+    on.elementwise(elementwise::set_zero{}, s.dq);
+  }
+
+  /// \throws shape_error when the block does not fit the problem, usage_error when its owner does not exist.
+  template <class P>
+  void accumulate_backward(detail::reference_backward_state<P>& s, block<typename P::element> kv,
+                           block_gradient<typename P::accumulate> to, host_stream) const {
+    if (!kv.present()) return;
+    const P& p = s.p;
+    detail::check_block(p, kv);
+    p.queries.for_each_position(p.owner, [&](extent row, extent query) {
+      p.keys.for_each_position(kv.owner, [&](extent key_row, extent key) {
+        if (p.mask_of.allows(query, key)) fold_back(s, kv, to, row, key_row);
+      });
+    });
+  }
+
+  /// Writes the gradient of the queries.
+  template <class P>
+  void close_backward(detail::reference_backward_state<P>& s, view<typename P::accumulate, 4> dq,
+                      host_stream on) const {
+    on.copy(piece_of(dq, role::gradient), piece_of(s.dq, role::gradient));
+  }
+
  private:
+  /// One pair's part of all three gradients: the weight p of the key, and p * (dout . v - delta), that of its score.
+  template <class P>
+  static void fold_back(detail::reference_backward_state<P>& s, const block<typename P::element>& kv,
+                        const block_gradient<typename P::accumulate>& to, extent row, extent key_row) {
+    using A = typename P::accumulate;
+    using detail::numbers::fma;
+    const P& p = s.p;
+    auto const range = detail::readers(p.head, kv.first_key, kv.k.extents[head_axis]);
+    for (extent b = 0; b < p.batch; ++b) {
+      for (extent head = range.first; head < range.first + range.count; ++head) {
+        A const lse = s.of_out.lse(b, row, head);
+        if (lse == A(-__builtin_inf())) continue;  // the row saw nothing
+        extent const h = (p.head.first_query + head) / p.head.group - kv.first_key;
+        A dot = A(0.0), gain = A(0.0);
+        for (extent d = 0; d < p.dim; ++d) dot = fma(A(s.q(b, row, head, d)), A(kv.k(b, key_row, h, d)), dot);
+        for (extent d = 0; d < p.value_dim; ++d) {
+          gain = fma(A(s.of_out.dout(b, row, head, d)), A(kv.v(b, key_row, h, d)), gain);
+        }
+        A const weight = exp2(dot * s.factor - lse * A(detail::log2_of_e));
+        A const of_score = weight * (gain - s.of_out.delta(b, row, head)) * s.scale;
+        for (extent d = 0; d < p.dim; ++d) {
+          A& dq = s.dq(b, row, head, d);
+          A& dk = to.k(b, key_row, h, d);
+          dq = fma(of_score, A(kv.k(b, key_row, h, d)), dq);
+          dk = fma(of_score, A(s.q(b, row, head, d)), dk);
+        }
+        for (extent d = 0; d < p.value_dim; ++d) {
+          A& dv = to.v(b, key_row, h, d);
+          dv = fma(weight, A(s.of_out.dout(b, row, head, d)), dv);
+        }
+      }
+    }
+  }
+
   /// Folds one key row into one query row, for every batch and head.
   template <class P>
   static void fold(detail::reference_state<P>& s, const block<typename P::element>& kv, extent row, extent key_row) {

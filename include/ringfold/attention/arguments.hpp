@@ -1,0 +1,111 @@
+#pragma once
+
+#include <initializer_list>
+#include <new>
+#include <type_traits>
+
+#include <ringfold/kernel/attention.hpp>
+
+/// \file
+/// What a caller hands over to a plan, and the checks of it.
+
+namespace ringfold {
+
+/// Any tensor that shows elements of T in this space, as the view that a plan works on.
+template <class T, int Rank, class Space>
+struct argument {
+  view<T, Rank, Space> at;
+
+  argument() = default;
+  template <class Tensor>
+    requires(!std::is_same_v<std::remove_cvref_t<Tensor>, argument>)
+  argument(Tensor&& t) {
+    if constexpr (std::is_convertible_v<Tensor, view<T, Rank, Space>>) {
+      at = t;
+    } else {
+      constexpr bool is_tensor = tensor<std::remove_reference_t<Tensor>>;
+      static_assert(is_tensor, "[ringfold] not a tensor: pass a ringfold::view, or add    auto ringfold_view();");
+      if constexpr (is_tensor) {
+        constexpr bool fits = std::is_convertible_v<decltype(as_view(t)), view<T, Rank, Space>>;
+        static_assert(fits, "[ringfold] this tensor has another element type, rank or space than the plan's problem");
+        if constexpr (fits) at = as_view(t);
+      }
+    }
+  }
+};
+
+namespace detail {
+
+/// The first byte of a view and the one behind its last; equal when it is empty.
+template <class T, int Rank, class Space>
+void byte_range(const view<T, Rank, Space>& v, const char*& begin, const char*& end) {
+  begin = end = reinterpret_cast<const char*>(v.data);
+  for (int axis = 0; axis < Rank; ++axis) {
+    if (v.extents[axis] == 0) return;
+  }
+  for (int axis = 0; axis < Rank; ++axis) {
+    extent const reach = (v.extents[axis] - 1) * v.strides[axis] * static_cast<extent>(sizeof(T));
+    (reach < 0 ? begin : end) += reach;
+  }
+  end += sizeof(T);
+}
+
+template <class V, class W>
+void refuse_overlap(const char* call, const char* out_name, const V& out, const char* in_name, const W& in) {
+  const char *out_begin, *out_end, *in_begin, *in_end;
+  byte_range(out, out_begin, out_end);
+  byte_range(in, in_begin, in_end);
+  if (out_begin < in_end && in_begin < out_end) {
+    throw alias_error(say("%s: %s overlaps %s; outputs need memory of their own", call, out_name, in_name));
+  }
+}
+
+/// The problem seen from the caller's place in it. \throws usage_error when the rank counts differ.
+template <class A, class P>
+P placed(const A& attend, P p) {
+  if (p.queries.ranks() != attend.ranks()) {
+    throw usage_error(
+        say("plan: the layout is for %d ranks, the attention spans %d", p.queries.ranks(), attend.ranks()));
+  }
+  p.owner = attend.owner();
+  return p;
+}
+
+template <class V>
+void check_view(const char* call, const char* name, const V& v, std::initializer_list<extent> wanted) {
+  static constexpr const char* axes[] = {"batch", "rows", "heads", "dim"};
+  int axis = 0;
+  extent elements = 1;
+  for (extent const each : wanted) {
+    if (v.extents[axis] != each) {
+      throw shape_error(say("%s: %s has %lld %s, the problem has %lld", call, name,
+                            static_cast<long long>(v.extents[axis]), axes[axis], static_cast<long long>(each)));
+    }
+    elements *= each;
+    ++axis;
+  }
+  if (elements > 0 && v.data == nullptr) throw usage_error(say("%s: %s has no memory", call, name));
+}
+
+/// Host memory for an arena, when the caller gave none.
+template <class Space>
+class scratch_memory {
+ public:
+  explicit scratch_memory(extent bytes)
+      : data_(bytes == 0 ? nullptr
+                         : ::operator new(static_cast<std::size_t>(bytes), std::align_val_t{arena<Space>::alignment})) {
+  }
+  ~scratch_memory() {
+    if (data_ != nullptr) ::operator delete(data_, std::align_val_t{arena<Space>::alignment});
+  }
+  scratch_memory(const scratch_memory&) = delete;
+  scratch_memory& operator=(const scratch_memory&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  void* data_;
+};
+
+}  // namespace detail
+
+}  // namespace ringfold

@@ -1,0 +1,181 @@
+#pragma once
+
+#include <ringfold/attention/arguments.hpp>
+
+/// \file
+/// The outermost call of a backward pass.
+
+namespace ringfold {
+
+namespace detail {
+
+/// The sum over dim of out * dout, from the first elements of their rows.
+struct row_product {
+  extent dim, out_stride, dout_stride;
+  template <class Sum, class T>
+  RINGFOLD_HD void operator()(Sum& to, const T& out, const T& dout) const {
+    Sum sum = 0;
+    for (extent d = 0; d < dim; ++d) {
+      sum += static_cast<Sum>((&out)[d * out_stride]) * static_cast<Sum>((&dout)[d * dout_stride]);
+    }
+    to = sum;
+  }
+};
+
+struct subtract_from {
+  template <class T>
+  RINGFOLD_HD void operator()(T& from, const T& term) const {
+    from -= term;
+  }
+};
+
+/// The first element of every row and head.
+template <class T, class Space>
+view<T, 3, Space> first_of_rows(const view<T, 4, Space>& v) {
+  return {v.data, {v.extents[0], v.extents[1], v.extents[2]}, {v.strides[0], v.strides[1], v.strides[2]}};
+}
+
+/// All that a backward plan takes from an arena.
+template <class A, class P, class Space>
+struct backward_workings {
+  using element = typename P::element;
+  using sum = typename P::accumulate;
+  static constexpr bool rounds = !std::is_same_v<element, sum>;
+
+  backward_workings(const A& attend, const P& p, arena<Space>& memory)
+      : delta(memory.template take_view<sum>(p.batch, p.queries.rows(p.owner), p.head.query)),
+        dq(memory.template take_view<sum>(rounds ? p.batch : 0, p.queries.rows(p.owner), p.head.query, p.dim)),
+        dk(memory.template take_view<sum>(rounds ? p.batch : 0, p.keys.rows(p.owner), p.head.key, p.dim)),
+        dv(memory.template take_view<sum>(rounds ? p.batch : 0, p.keys.rows(p.owner), p.head.key, p.value_dim)),
+        state(attend.backward_state(p, memory)) {}
+
+  view<sum, 3, Space> delta;
+  view<sum, 4, Space> dq, dk, dv;  // before rounding
+  backward_state_of<A, P, typename A::stream> state;
+};
+
+}  // namespace detail
+
+/// The bytes of scratch that a backward plan needs on this rank.
+template <class A, class P>
+extent backward_workspace_bytes(const A& attend, const P& p) {
+  using space = typename A::stream::space;
+  arena<space> measure;
+  detail::backward_workings<A, P, space> const measured(attend, detail::placed(attend, p), measure);
+  return measure.used();
+}
+
+/// The backward pass of an attention made ready for one problem: checked, with all its memory.
+///
+/// Every rank makes its plan and calls backward() together, as with plan. Inputs are never written.
+/// What must be kept of the forward pass is out and lse, besides q, k and v; nothing else.
+/// \snippet attention/backward_test.cpp backward
+template <attention_type A, class P>
+class backward_plan {
+  static_assert((require_differentiable<A, P, typename A::stream>(), true));
+
+ public:
+  using stream = typename A::stream;
+  using space = typename stream::space;
+  using element = typename P::element;
+  using sum = typename P::accumulate;
+  using input = argument<const element, 4, space>;
+  using output = argument<element, 4, space>;
+  using numbers = argument<const sum, 3, space>;
+
+  /// \throws usage_error when the problem does not fit the attention; nothing has been sent then.
+  backward_plan(const A& attend, const P& p) : backward_plan(attend, p, nullptr, backward_workspace_bytes(attend, p)) {
+    static_assert(std::is_same_v<space, host_space>,
+                  "[ringfold] backward_plan: only host memory is taken for you; pass memory of "
+                  "backward_workspace_bytes(attend, problem)");
+  }
+
+  /// As above, in the caller's memory.
+  backward_plan(const A& attend, const P& p, void* memory, extent bytes)
+      : attend_(attend),
+        problem_(detail::placed(attend, p)),
+        owned_(memory == nullptr ? bytes : 0),
+        memory_(memory == nullptr ? owned_.data() : memory, bytes),
+        work_(attend_, problem_, memory_) {}
+  backward_plan(const backward_plan&) = delete;
+  backward_plan& operator=(const backward_plan&) = delete;
+
+  /// The gradients of q, k and v from that of out, [batch, rows, heads, value_dim], and optionally that of lse.
+  ///
+  /// q, k, v, out and lse are those of the forward call. Sums are kept in the accumulation type and rounded once.
+  /// Rows that saw nothing, and keys that nobody saw, get exactly 0.
+  /// \throws shape_error, alias_error, usage_error before anything is sent; what the communicator throws afterwards.
+  void backward(input q, input k, input v, input out, numbers lse, input dout, output dq, output dk, output dv,
+                numbers dlse = {}, stream on = {}) {
+    check(q, k, v, out, lse, dout, dq, dk, dv, dlse);
+    on.elementwise(detail::row_product{problem_.value_dim, out.at.strides[dim_axis], dout.at.strides[dim_axis]},
+                   work_.delta, detail::first_of_rows(out.at), detail::first_of_rows(dout.at));
+    if (dlse.at.data != nullptr) on.elementwise(detail::subtract_from{}, work_.delta, dlse.at);
+    auto const to_q = summed(work_.dq, dq.at), to_k = summed(work_.dk, dk.at), to_v = summed(work_.dv, dv.at);
+    on.elementwise(elementwise::set_zero{}, to_k);
+    on.elementwise(elementwise::set_zero{}, to_v);
+    attend_.prepare_backward(work_.state, q.at, cotangent<element, space>{dout.at, lse.at, work_.delta}, on);
+    attend_.accumulate_backward(work_.state, block<element, space>{k.at, v.at, problem_.owner, problem_.head.first_key},
+                                block_gradient<sum, space>{to_k, to_v}, on);
+    attend_.close_backward(work_.state, to_q, on);
+    if constexpr (detail::backward_workings<A, P, space>::rounds) {
+      on.elementwise(elementwise::round_to{}, dq.at, to_q);
+      on.elementwise(elementwise::round_to{}, dk.at, to_k);
+      on.elementwise(elementwise::round_to{}, dv.at, to_v);
+    }
+  }
+
+  /// The bytes of scratch in use.
+  extent workspace() const { return memory_.used(); }
+  /// The problem, with the caller's place in it.
+  const P& described() const { return problem_; }
+
+ private:
+  /// Where a gradient is summed: in the caller's memory, unless that rounds.
+  template <class Out>
+  static view<sum, 4, space> summed(const view<sum, 4, space>& own, const Out& out) {
+    if constexpr (detail::backward_workings<A, P, space>::rounds) {
+      return own;
+    } else {
+      return out;
+    }
+  }
+
+  void check(const input& q, const input& k, const input& v, const input& out, const numbers& lse, const input& dout,
+             const output& dq, const output& dk, const output& dv, const numbers& dlse) const {
+    P const& p = problem_;
+    extent const rows = p.queries.rows(p.owner), keys = p.keys.rows(p.owner);
+    auto const sized = [](const char* name, const auto& a, std::initializer_list<extent> extents) {
+      detail::check_view("backward", name, a.at, extents);
+    };
+    sized("q", q, {p.batch, rows, p.head.query, p.dim});
+    sized("k", k, {p.batch, keys, p.head.key, p.dim});
+    sized("v", v, {p.batch, keys, p.head.key, p.value_dim});
+    sized("out", out, {p.batch, rows, p.head.query, p.value_dim});
+    sized("lse", lse, {p.batch, rows, p.head.query});
+    sized("dout", dout, {p.batch, rows, p.head.query, p.value_dim});
+    sized("dq", dq, {p.batch, rows, p.head.query, p.dim});
+    sized("dk", dk, {p.batch, keys, p.head.key, p.dim});
+    sized("dv", dv, {p.batch, keys, p.head.key, p.value_dim});
+    if (dlse.at.data != nullptr) sized("dlse", dlse, {p.batch, rows, p.head.query});
+    auto const apart = [&](const char* name, const output& written) {
+      auto const from = [&](const char* other, const auto& read) {
+        detail::refuse_overlap("backward", name, written.at, other, read.at);
+      };
+      from("q", q), from("k", k), from("v", v), from("out", out), from("lse", lse), from("dout", dout);
+      from("dlse", dlse);
+    };
+    apart("dq", dq), apart("dk", dk), apart("dv", dv);
+    detail::refuse_overlap("backward", "dq", dq.at, "dk", dk.at);
+    detail::refuse_overlap("backward", "dq", dq.at, "dv", dv.at);
+    detail::refuse_overlap("backward", "dk", dk.at, "dv", dv.at);
+  }
+
+  A attend_;
+  P problem_;
+  detail::scratch_memory<space> owned_;
+  arena<space> memory_;
+  detail::backward_workings<A, P, space> work_;
+};
+
+}  // namespace ringfold

@@ -1,0 +1,155 @@
+#include <ringfold/attention/backward_plan.hpp>
+
+#include <doctest/doctest.h>
+
+#include <ringfold/kernel/reference.hpp>
+
+#include "support/combinations.hpp"
+
+using namespace ringfold;
+using namespace combinations;
+
+namespace {
+
+struct cotangents {
+  std::vector<double> out, lse;
+};
+template <class T>
+cotangents make_cotangents(const schedules::experiment<T>& e, std::uint64_t seed) {
+  extent const rows = e.shape.batch * e.tokens.tokens() * e.shape.heads;
+  return {oracle::uniform<T>(rows * e.shape.value_dim, seed + 7), oracle::uniform<accumulate_t<T>>(rows, seed + 8)};
+}
+
+template <class T>
+oracle::gradients exact_gradients(const schedules::experiment<T>& e, const cotangents& of) {
+  return oracle::backward({e.shape.batch, e.tokens.tokens(), e.tokens.tokens(), e.shape.heads, e.shape.kv_heads,
+                           e.shape.dim, e.shape.value_dim, e.score.scale},
+                          e.q, e.k, e.v, of.out, of.lse, [&](extent i, extent j) { return e.mask.allows(i, j); });
+}
+
+template <class T>
+void check(const combination& c, std::uint64_t seed) {
+  auto const which = schedule_of(c);
+  if (refused(c)) return;
+  auto const e = make_experiment<T>(c, seed);
+  auto const of = make_cotangents(e, seed);
+  auto const exact = exact_gradients(e, of);
+  auto const got = schedules::run_backward(e, which, reference_kernel{}, of.out, of.lse, 2);
+  schedules::experiment<T> alone = e;
+  alone.tokens = contiguous(e.tokens.tokens(), 1);
+  auto const single = schedules::run_backward(alone, schedules::name::ring, reference_kernel{}, of.out, of.lse);
+
+  // No worse than 1.5 times the same kernel on one rank, or than a few roundings of the exact answer.
+  auto const hold = [](const char* what, const auto& distributed, const auto& one, const std::vector<double>& wanted) {
+    CAPTURE(what);
+    double const error = oracle::compare(distributed, wanted).relative;
+    CHECK(error <= 1.5 * std::max(oracle::compare(one, wanted).relative, 8 * roundoff<T>));
+  };
+  hold("dq", got.dq, single.dq, exact.dq);
+  hold("dk", got.dk, single.dk, exact.dk);
+  hold("dv", got.dv, single.dv, exact.dv);
+
+  auto const again = schedules::run_backward(e, which, reference_kernel{}, of.out, of.lse);
+  CHECK(bitwise(got.dq, again.dq));
+  CHECK(bitwise(got.dk, again.dk));
+  CHECK(bitwise(got.dv, again.dv));
+
+  for (int rank = 0; rank < size_of(c); ++rank) {
+    auto const& book = got.books[static_cast<std::size_t>(rank)];
+    CHECK(book.in_flight == 0);
+    examples::sent sent;
+    if (!schedules::expected_backward(e, which, rank, sent)) continue;
+    CAPTURE(rank);
+    CHECK(book.total_bytes() == sent.bytes);
+    CHECK(book.steps == sent.steps);
+  }
+}
+
+void check(const combination& c, std::uint64_t seed) {
+  std::string const text = text_of(c, seed);
+  CAPTURE(text);
+  with_element(c, [&]<class T>(T) { check<T>(c, seed); });
+}
+
+}  // namespace
+
+TEST_CASE("the definition's gradients are the slopes of its results") {
+  schedules::experiment<double> e(contiguous(7, 1), {.batch = 2, .heads = 4, .kv_heads = 2, .dim = 3, .value_dim = 2},
+                                  causal(), 3, 0.8);
+  auto const of = make_cotangents(e, 3);
+  auto const exact = exact_gradients(e, of);
+  auto const value = [&] {
+    auto const r = e.exact();
+    double sum = 0;
+    for (std::size_t i = 0; i < r.o.size(); ++i) sum += r.o[i] * of.out[i];
+    for (std::size_t i = 0; i < r.lse.size(); ++i) sum += r.lse[i] * of.lse[i];
+    return sum;
+  };
+  auto const check_slopes = [&](std::vector<double>& numbers, const std::vector<double>& gradient) {
+    for (std::size_t i = 0; i < numbers.size(); i += 5) {
+      double const kept = numbers[i], step = 1e-5;
+      numbers[i] = kept + step;
+      double const above = value();
+      numbers[i] = kept - step;
+      double const slope = (above - value()) / (2 * step);
+      numbers[i] = kept;
+      CHECK(slope == doctest::Approx(gradient[i]).epsilon(1e-6));
+    }
+  };
+  check_slopes(e.q, exact.dq);
+  check_slopes(e.k, exact.dk);
+  check_slopes(e.v, exact.dv);
+}
+
+TEST_CASE(
+    "gradients for every pair of rank count, schedule, layout, mask, dtype, head ratio, length and memory order") {
+  std::mt19937_64 random(21);
+  std::uint64_t seed = 100;
+  for (const combination& c : all_pairs(random)) check(c, seed++);
+}
+
+TEST_CASE("gradients for random combinations") {
+#ifdef RINGFOLD_SANITIZED
+  int const count = 40;
+#else
+  int const count = 400;
+#endif
+  std::mt19937_64 random(8);
+  for (int i = 0; i < count; ++i) {
+    auto const c = random_combination(random);
+    check(c, random() % 100000);
+  }
+}
+
+TEST_CASE("rows that see nothing and keys that nobody sees get exactly zero") {
+  // Keys 0..9 are before every window; queries see only keys at the same position or one behind, of 20.
+  for (auto const which : schedules::names) {
+    CAPTURE(static_cast<int>(which));
+    int const ranks = 4;
+    auto const queries = contiguous(20, ranks), keys = contiguous(30, ranks);
+    std::vector<float> q(20 * 4 * 6, 0.5F), k(30 * 4 * 6, 0.25F), dq(q.size(), 9), dk(k.size(), 9), dv(k.size(), 9);
+    std::mutex guard;
+    run_ranks(ranks, [&](threads comm) {
+      int const me = comm.rank();
+      auto const p = make_problem<float>(queries, keys, {.heads = 4, .dim = 6}, window(0, 0));
+      extent const rows = queries.rows(me), key_rows = keys.rows(me);
+      auto const part = [&](std::vector<float>& of, const layout& by, extent count) {
+        return dense(of.data() + by.segments(me)[0].first * 24, 1, count, 4, 6);
+      };
+      std::vector<float> out(static_cast<std::size_t>(rows * 24)), lse(static_cast<std::size_t>(rows * 4));
+      schedules::with(which, comm, reference_kernel{}, [&](auto attend) {
+        plan run(attend, p);
+        //! [backward]
+        backward_plan back(attend, p);
+        run.forward(part(q, queries, rows), part(k, keys, key_rows), part(k, keys, key_rows),
+                    dense(out.data(), 1, rows, 4, 6), dense(lse.data(), 1, rows, 4));
+        back.backward(part(q, queries, rows), part(k, keys, key_rows), part(k, keys, key_rows),
+                      dense(out.data(), 1, rows, 4, 6), dense(lse.data(), 1, rows, 4), part(q, queries, rows),
+                      part(dq, queries, rows), part(dk, keys, key_rows), part(dv, keys, key_rows));
+        //! [backward]
+      });
+    });
+    for (std::size_t i = 20 * 24; i < k.size(); ++i) CHECK((dk[i] == 0 && dv[i] == 0));
+    for (std::size_t i = 0; i < 20 * 24; ++i) CHECK((dv[i] == 0.5F && dq[i] == 0));  // one key each: weight 1
+  }
+}

@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <cstdint>
+
 #include <cstddef>
 #include <cstring>
 #include <vector>
@@ -102,7 +104,9 @@ TEST_CASE("an empty piece is one empty part") {
 
 TEST_CASE("the first part of a piece beyond 2^31 bytes is the largest that fits") {
   // Nothing is read, so the memory need not be there.
-  piece const huge = made(nullptr, {1, extent{1} << 22, 1, 1024}, {0, 4096, 4096, 4}, {2, 32});  // 16 GiB
+  // Only addresses are made; nothing is read there.
+  piece const huge = made(reinterpret_cast<char*>(std::uintptr_t{1} << 40), {1, extent{1} << 22, 1, 1024},
+                          {0, 4096, 4096, 4}, {2, 32});  // 16 GiB
   extent const limit = 2147483647 / 4096 * 4096;
   extent total = 0, count = 0;
   split_piece(huge, limit, [&](const piece& part) {

@@ -8,6 +8,8 @@
 // section 8: \[ringfold\] not a communicator: add +using stream = ringfold::host_stream;
 // section 9: \[ringfold\] not a tensor: pass a ringfold::view, or add +auto ringfold_view\(\);
 // section 10: \[ringfold\] this tensor has another element type, rank or space than the plan's problem
+// section 11: \[ringfold\] no backward pass for this problem: add +template <class P> my_state backward_state\(const P&, ringfold::arena<>&\) const;
+#include <ringfold/attention/backward_plan.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/plan.hpp>
 #include <ringfold/attention/ring.hpp>
@@ -53,7 +55,9 @@ int main() {
   plan alone(candidate<host_stream>{}, problem);
   view<float, 4> const fits{};
   alone.forward(fits, fits, fits, fits);
-#if RINGFOLD_SECTION == 9
+#if RINGFOLD_SECTION == 11
+  backward_plan back(ring(self{}, candidate<host_stream>{}), problem);
+#elif RINGFOLD_SECTION == 9
   alone.forward(fits, 3, fits, fits);
 #elif RINGFOLD_SECTION == 10
   alone.forward(fits, fits, view<double, 4>{}, fits);

@@ -2,12 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/ring.hpp>
 #include <ringfold/attention/ulysses.hpp>
 #include <ringfold/comm/threads.hpp>
 #include <ringfold/core/group.hpp>
 #include <ringfold/kernel/cpu/flash.hpp>
 #include <ringfold/kernel/reference.hpp>
+#include <ringfold/testing/backward_laws.hpp>
 #include <ringfold/testing/kernel_laws.hpp>
 
 using namespace ringfold;
@@ -91,4 +93,34 @@ TEST_CASE("attentions over ranks keep the laws") {
   CHECK_THROWS_AS(
       run_ranks(2, [](threads comm) { attention_laws<float>(ring(comm, broken_kernel<mistake::needs_too_little>{})); }),
       law_violation);
+}
+
+namespace {
+
+// A backward pass with one mistake: gradients of values are those of the last block only.
+struct forgetful_kernel : reference_kernel {
+  template <class S, class T, class Sum>
+  void accumulate_backward(S& s, block<T> kv, block_gradient<Sum> to, host_stream on) const {
+    if (kv.present()) on.elementwise(elementwise::set_zero{}, s.dq);
+    reference_kernel::accumulate_backward(s, kv, to, on);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("backward passes over ranks keep the law") {
+  for (int const ranks : {1, 2, 3, 4}) {
+    run_ranks(ranks, [](threads comm) {
+      //! [backward_laws]
+      backward_laws<float>(ring(comm, reference_kernel{}));
+      //! [backward_laws]
+      backward_laws<double>(ulysses(comm, reference_kernel{}));
+      backward_laws<bf16>(gather(comm, reference_kernel{}));
+      int const columns = comm.size() % 2 == 0 ? 2 : 1;
+      auto const g = grid(comm, comm.size() / columns, columns);
+      backward_laws<float>(ulysses(g.row(), ring(g.col(), reference_kernel{})));
+    });
+  }
+  CHECK_THROWS_AS(run_ranks(2, [](threads comm) { backward_laws<float>(ring(comm, forgetful_kernel{})); }),
+                  law_violation);
 }

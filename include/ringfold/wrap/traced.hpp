@@ -86,7 +86,7 @@ class traced<C> : public wrapper<C> {
   trace_track* track_;
 };
 
-/// An attention, usually a kernel, that records its three verbs and whose block it folds in.
+/// An attention, usually a kernel, that records its verbs, forward and backward, and whose block it folds in.
 template <attention_type A>
   requires(!communicator<A>)
 class traced<A> {
@@ -125,6 +125,30 @@ class traced<A> {
   void close(S& s, Out out, stream on) const {
     auto const computing = track_->open({.what = activity::close});
     inner_.close(s, out, on);
+  }
+
+  template <class P>
+    requires detail::has_backward_state<A, P, stream>
+  auto backward_state(const P& p, arena<space>& memory) const {
+    return inner_.backward_state(p, memory);
+  }
+
+  template <class S, class Q, class Cotangent>
+  void prepare_backward(S& s, Q q, Cotangent of_out, stream on) const {
+    auto const computing = track_->open({.what = activity::prepare});
+    inner_.prepare_backward(s, q, of_out, on);
+  }
+
+  template <class S, class T, class Gradient>
+  void accumulate_backward(S& s, block<T, space> kv, Gradient to, stream on) const {
+    auto const computing = track_->open({.what = activity::accumulate, .present = kv.present(), .owner = kv.owner});
+    inner_.accumulate_backward(s, kv, to, on);
+  }
+
+  template <class S, class Q>
+  void close_backward(S& s, Q of_q, stream on) const {
+    auto const computing = track_->open({.what = activity::close});
+    inner_.close_backward(s, of_q, on);
   }
 
  private:

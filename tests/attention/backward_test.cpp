@@ -139,17 +139,36 @@ TEST_CASE("rows that see nothing and keys that nobody sees get exactly zero") {
       std::vector<float> out(static_cast<std::size_t>(rows * 24)), lse(static_cast<std::size_t>(rows * 4));
       schedules::with(which, comm, reference_kernel{}, [&](auto attend) {
         plan run(attend, p);
-        //! [backward]
         backward_plan back(attend, p);
         run.forward(part(q, queries, rows), part(k, keys, key_rows), part(k, keys, key_rows),
                     dense(out.data(), 1, rows, 4, 6), dense(lse.data(), 1, rows, 4));
         back.backward(part(q, queries, rows), part(k, keys, key_rows), part(k, keys, key_rows),
                       dense(out.data(), 1, rows, 4, 6), dense(lse.data(), 1, rows, 4), part(q, queries, rows),
                       part(dq, queries, rows), part(dk, keys, key_rows), part(dv, keys, key_rows));
-        //! [backward]
       });
     });
     for (std::size_t i = 20 * 24; i < k.size(); ++i) CHECK((dk[i] == 0 && dv[i] == 0));
     for (std::size_t i = 0; i < 20 * 24; ++i) CHECK((dv[i] == 0.5F && dq[i] == 0));  // one key each: weight 1
   }
+}
+
+TEST_CASE("a backward plan runs after a forward one, with out and lse kept") {
+  run_ranks(2, [](threads comm) {
+    auto const problem = make_problem<float>(zigzag(16, comm.size()), {.heads = 2, .dim = 4}, causal());
+    auto const attend = ring(comm, reference_kernel{});
+    std::vector<float> memory[8];
+    for (auto& each : memory) each.resize(8 * 2 * 4, 0.5F);
+    std::vector<float> lses(8 * 2);
+    auto const tensor = [&](int i) { return dense(memory[i].data(), 1, 8, 2, 4); };
+    auto const q = tensor(0), k = tensor(1), v = tensor(2), out = tensor(3), dout = tensor(4), dq = tensor(5),
+               dk = tensor(6), dv = tensor(7);
+    auto const lse = dense(lses.data(), 1, 8, 2);
+    //! [backward]
+    plan(attend, problem).forward(q, k, v, out, lse);
+    backward_plan(attend, problem).backward(q, k, v, out, lse, dout, dq, dk, dv);
+    //! [backward]
+    for (float const each : memory[5]) {
+      if (each > 1e-6F || each < -1e-6F) throw usage_error(say("equal values give a query no slope"));
+    }
+  });
 }

@@ -5,6 +5,7 @@
 #include <ringfold/attention/ulysses.hpp>
 #include <ringfold/kernel/reference.hpp>
 #include <ringfold/testing/attention_laws.hpp>
+#include <ringfold/testing/backward_laws.hpp>
 #include <ringfold/testing/communicator_laws.hpp>
 
 using namespace ringfold;
@@ -42,4 +43,13 @@ TEST_CASE("the laws of an attention over ranks") {
   attention_laws<float>(ring(comm, reference_kernel{}));
   attention_laws<float>(gather(comm, reference_kernel{}));
   attention_laws<float>(ulysses(ranks.row(), ring(ranks.col(), reference_kernel{})));
+}
+
+TEST_CASE("the laws of a backward pass over ranks") {
+  mpi const comm(MPI_COMM_WORLD, soon());
+  int const columns = comm.size() % 2 == 0 ? 2 : 1;
+  auto const ranks = grid(comm, comm.size() / columns, columns);
+  backward_laws<float>(ring(comm, reference_kernel{}));
+  backward_laws<bf16>(gather(comm, reference_kernel{}));
+  backward_laws<float>(ulysses(ranks.row(), ring(ranks.col(), reference_kernel{})));
 }

@@ -1,10 +1,9 @@
 #pragma once
 
 #include <atomic>
-#include <memory>
+#include <list>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 #include <ringfold/core/exchange.hpp>
 
@@ -98,8 +97,8 @@ class mailbox {
     std::lock_guard const hold(turning_);
     if (link == nullptr) {
       if (spare_ == nullptr) {
-        pages_.push_back(std::make_unique<page>());
-        spare_ = pages_.back().get();
+        pages_.emplace_back();
+        spare_ = &pages_.back();
         for (place& each : spare_->at) each.on_ = spare_;
       }
       link = std::exchange(spare_, spare_->next);
@@ -112,7 +111,7 @@ class mailbox {
   alignas(128) std::mutex turning_;
   page* first_ = nullptr;
   page* spare_ = nullptr;
-  std::vector<std::unique_ptr<page>> pages_;
+  std::list<page> pages_;
 };
 
 }  // namespace ringfold::detail

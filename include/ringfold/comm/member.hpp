@@ -1,6 +1,6 @@
 #pragma once
 
-#include <memory>
+#include <list>
 #include <utility>
 #include <vector>
 
@@ -96,8 +96,8 @@ class alignas(128) member {
   slot& open(const exchange& x, Stream stream, long step) {
     stop_if_sealed();
     if (free_ == nullptr) {
-      slots_.push_back(std::make_unique<slot>(bell_));
-      free_ = slots_.back().get();
+      slots_.emplace_back(bell_);
+      free_ = &slots_.back();
     }
     slot& made = *free_;
     made.receives.reserve(x.receives.size());
@@ -295,7 +295,7 @@ class alignas(128) member {
   // What a stopped rank borrowed it never reads again, and its owner may be waiting for that before it can say why.
   [[noreturn]] void stop() {
     for (auto& each : slots_) {
-      if (each->live) release(*each);
+      if (each.live) release(each);
     }
     team_.caught(rank_);
     bell_.wait(patience, [&] { return team_.fate().told(); });
@@ -365,7 +365,7 @@ class alignas(128) member {
   slot* first_ = nullptr;
   slot* last_ = nullptr;
   slot* free_ = nullptr;
-  std::vector<std::unique_ptr<slot>> slots_;
+  std::list<slot> slots_;
   alignas(128) bell bell_;
 };
 

@@ -12,7 +12,7 @@ template <class Stream>
 class team {
  public:
   team(int ranks, std::chrono::nanoseconds deadline) : deadline_(deadline) {
-    for (int rank = 0; rank < ranks; ++rank) members_.push_back(std::make_unique<member<Stream>>(*this, rank));
+    for (int rank = 0; rank < ranks; ++rank) members_.push_back(&rooms_.emplace_back(*this, rank));
   }
 
   int size() const noexcept { return static_cast<int>(members_.size()); }
@@ -70,7 +70,8 @@ class team {
   std::chrono::nanoseconds deadline_;
   detail::fate fate_;
   std::atomic<bool> any_returned_{false};
-  std::vector<std::unique_ptr<member<Stream>>> members_;
+  std::list<member<Stream>> rooms_;  // members do not move
+  std::vector<member<Stream>*> members_;
 };
 
 /// One mailbox per ordered pair of ranks. A wire is split off by all ranks, each when it gets there.
@@ -93,8 +94,10 @@ class wire {
   wire& split(int rank) {
     std::size_t const k = ends_[static_cast<std::size_t>(rank)].splits++;
     std::lock_guard const hold(splitting_);
-    while (parts_.size() <= k) parts_.push_back(std::make_unique<wire>(team_));
-    return *parts_[k];
+    while (parts_.size() <= k) parts_.emplace_back(team_);
+    auto found = parts_.begin();
+    for (std::size_t i = 0; i < k; ++i) ++found;
+    return *found;
   }
 
  private:
@@ -107,7 +110,7 @@ class wire {
   std::vector<mailbox> boxes_;
   std::vector<end> ends_;
   std::mutex splitting_;
-  std::vector<std::unique_ptr<wire>> parts_;
+  std::list<wire> parts_;
 };
 
 }  // namespace ringfold::detail

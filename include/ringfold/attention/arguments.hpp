@@ -106,6 +106,48 @@ class scratch_memory {
   void* data_;
 };
 
+/// An attention made ready for one problem: checked, with all the memory that Work takes of an arena.
+template <class A, class P, class Work>
+class planned {
+ public:
+  using stream = typename A::stream;
+  using space = typename stream::space;
+
+  planned(const planned&) = delete;
+  planned& operator=(const planned&) = delete;
+
+  /// The bytes that Work takes on this rank.
+  static extent measure(const A& attend, const P& p) {
+    arena<space> nowhere;
+    Work const measured(attend, placed(attend, p), nowhere);
+    return nowhere.used();
+  }
+
+  /// The bytes of scratch in use.
+  extent workspace() const { return memory_.used(); }
+  /// The problem, with the caller's place in it.
+  const P& described() const { return problem_; }
+
+ protected:
+  /// Without memory, it takes its own.
+  planned(const A& attend, const P& p, void* memory, extent bytes)
+      : attend_(attend),
+        problem_(placed(attend, p)),
+        owned_(memory == nullptr ? bytes : 0),
+        memory_(memory == nullptr ? owned_.data() : memory, bytes),
+        work_(attend_, problem_, memory_) {}
+
+  A attend_;
+  P problem_;
+
+ private:
+  scratch_memory<space> owned_;
+  arena<space> memory_;
+
+ protected:
+  Work work_;
+};
+
 }  // namespace detail
 
 }  // namespace ringfold

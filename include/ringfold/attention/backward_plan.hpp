@@ -36,21 +36,23 @@ view<T, 3, Space> first_of_rows(const view<T, 4, Space>& v) {
 }
 
 /// All that a backward plan takes from an arena.
-template <class A, class P, class Space>
+template <class A, class P>
 struct backward_workings {
+  static_assert((require_differentiable<A, P, typename A::stream>(), true));
+  using space = typename A::stream::space;
   using element = typename P::element;
   using sum = typename P::accumulate;
   static constexpr bool rounds = !std::is_same_v<element, sum>;
 
-  backward_workings(const A& attend, const P& p, arena<Space>& memory)
+  backward_workings(const A& attend, const P& p, arena<space>& memory)
       : delta(memory.template take_view<sum>(p.batch, p.queries.rows(p.owner), p.head.query)),
         dq(memory.template take_view<sum>(rounds ? p.batch : 0, p.queries.rows(p.owner), p.head.query, p.dim)),
         dk(memory.template take_view<sum>(rounds ? p.batch : 0, p.keys.rows(p.owner), p.head.key, p.dim)),
         dv(memory.template take_view<sum>(rounds ? p.batch : 0, p.keys.rows(p.owner), p.head.key, p.value_dim)),
         state(attend.backward_state(p, memory)) {}
 
-  view<sum, 3, Space> delta;
-  view<sum, 4, Space> dq, dk, dv;  // before rounding
+  view<sum, 3, space> delta;
+  view<sum, 4, space> dq, dk, dv;  // before rounding
   backward_state_of<A, P, typename A::stream> state;
 };
 
@@ -59,10 +61,7 @@ struct backward_workings {
 /// The bytes of scratch that a backward plan needs on this rank.
 template <class A, class P>
 extent backward_workspace_bytes(const A& attend, const P& p) {
-  using space = typename A::stream::space;
-  arena<space> measure;
-  detail::backward_workings<A, P, space> const measured(attend, detail::placed(attend, p), measure);
-  return measure.used();
+  return detail::planned<A, P, detail::backward_workings<A, P>>::measure(attend, p);
 }
 
 /// The backward pass of an attention made ready for one problem: checked, with all its memory.
@@ -71,12 +70,12 @@ extent backward_workspace_bytes(const A& attend, const P& p) {
 /// What must be kept of the forward pass is out and lse, besides q, k and v; nothing else.
 /// \snippet attention/backward_test.cpp backward
 template <attention_type A, class P>
-class backward_plan {
-  static_assert((require_differentiable<A, P, typename A::stream>(), true));
+class backward_plan : public detail::planned<A, P, detail::backward_workings<A, P>> {
+  using base = detail::planned<A, P, detail::backward_workings<A, P>>;
+  using base::attend_, base::problem_, base::work_;
 
  public:
-  using stream = typename A::stream;
-  using space = typename stream::space;
+  using typename base::space, typename base::stream;
   using element = typename P::element;
   using sum = typename P::accumulate;
   using input = argument<const element, 4, space>;
@@ -91,14 +90,7 @@ class backward_plan {
   }
 
   /// As above, in the caller's memory.
-  backward_plan(const A& attend, const P& p, void* memory, extent bytes)
-      : attend_(attend),
-        problem_(detail::placed(attend, p)),
-        owned_(memory == nullptr ? bytes : 0),
-        memory_(memory == nullptr ? owned_.data() : memory, bytes),
-        work_(attend_, problem_, memory_) {}
-  backward_plan(const backward_plan&) = delete;
-  backward_plan& operator=(const backward_plan&) = delete;
+  backward_plan(const A& attend, const P& p, void* memory, extent bytes) : base(attend, p, memory, bytes) {}
 
   /// The gradients of q, k and v from that of out, [batch, rows, heads, value_dim], and optionally that of lse.
   ///
@@ -118,23 +110,18 @@ class backward_plan {
     attend_.accumulate_backward(work_.state, block<element, space>{k.at, v.at, problem_.owner, problem_.head.first_key},
                                 block_gradient<sum, space>{to_k, to_v}, on);
     attend_.close_backward(work_.state, to_q, on);
-    if constexpr (detail::backward_workings<A, P, space>::rounds) {
+    if constexpr (detail::backward_workings<A, P>::rounds) {
       on.elementwise(elementwise::round_to{}, dq.at, to_q);
       on.elementwise(elementwise::round_to{}, dk.at, to_k);
       on.elementwise(elementwise::round_to{}, dv.at, to_v);
     }
   }
 
-  /// The bytes of scratch in use.
-  extent workspace() const { return memory_.used(); }
-  /// The problem, with the caller's place in it.
-  const P& described() const { return problem_; }
-
  private:
   /// Where a gradient is summed: in the caller's memory, unless that rounds.
   template <class Out>
   static view<sum, 4, space> summed(const view<sum, 4, space>& own, const Out& out) {
-    if constexpr (detail::backward_workings<A, P, space>::rounds) {
+    if constexpr (detail::backward_workings<A, P>::rounds) {
       return own;
     } else {
       return out;
@@ -170,12 +157,6 @@ class backward_plan {
     detail::refuse_overlap("backward", "dq", dq.at, "dv", dv.at);
     detail::refuse_overlap("backward", "dk", dk.at, "dv", dv.at);
   }
-
-  A attend_;
-  P problem_;
-  detail::scratch_memory<space> owned_;
-  arena<space> memory_;
-  detail::backward_workings<A, P, space> work_;
 };
 
 }  // namespace ringfold

@@ -23,26 +23,18 @@ namespace ringfold {
 /// Source: Llama 3 (Grattafiori et al., 2024); zhuzilin/ring-flash-attention, llama3 variant.
 /// \snippet attention/nesting_test.cpp gather
 template <communicator C, class A>
-class gather_attention {
-  static_assert((require_same_stream<C, A>(), true));
+class gather_attention : public queries_at_home<C, A> {
+  using base = queries_at_home<C, A>;
+  using base::comm_, base::inner_;
 
  public:
-  using stream = stream_t<C>;
-  using space = space_t<C>;
+  using typename base::space, typename base::stream;
 
   /// \throws usage_error when heads_at_once is not positive.
-  gather_attention(C comm, A inner, extent heads_at_once) : comm_(comm), inner_(inner), at_once_(heads_at_once) {
+  gather_attention(C comm, A inner, extent heads_at_once) : base(comm, inner), at_once_(heads_at_once) {
     if (at_once_ <= 0) {
       throw usage_error(say("gather: %lld heads at once; at least 1 is needed", static_cast<long long>(at_once_)));
     }
-  }
-
-  int ranks() const { return comm_.size() * inner_.ranks(); }
-  int owner() const { return comm_.rank() * axis_of(comm_).stride + inner_.owner(); }
-
-  template <class P>
-  bool needs(const P& p, int query_owner, int key_owner) const {
-    return any_member_needs(inner_, p, axis_of(comm_), query_owner, key_owner);
   }
 
   template <class P>
@@ -55,21 +47,11 @@ class gather_attention {
     return open{inner_.state(p, memory), gathering<typename P::element>(*this, p, memory)};
   }
 
-  template <class S, class Q>
-  void prepare(S& s, Q q, stream on) const {
-    inner_.prepare(s.inner, q, on);
-  }
-
   template <class S, class T>
   void accumulate(S& s, block<T, space> mine, stream on) const {
     auto const fold = [&](const block<T, space>& theirs) { inner_.accumulate(s.inner, theirs, on); };
     fold(mine);
     gather_chunks(s.blocks, mine, on, fold, [](extent) {});
-  }
-
-  template <class S, class Out>
-  void close(S& s, Out out, stream on) const {
-    inner_.close(s.inner, out, on);
   }
 
   template <class P>
@@ -96,11 +78,6 @@ class gather_attention {
     return made;
   }
 
-  template <class S, class Q, class Cotangent>
-  void prepare_backward(S& s, Q q, Cotangent of_out, stream on) const {
-    inner_.prepare_backward(s.inner, q, of_out, on);
-  }
-
   template <class S, class T, class Sum>
   void accumulate_backward(S& s, block<T, space> mine, block_gradient<Sum, space> to, stream on) const {
     inner_.accumulate_backward(s.inner, mine, to, on);
@@ -121,11 +98,6 @@ class gather_attention {
       inner_.accumulate_backward(s.inner, theirs, part, on);
     };
     gather_chunks(s.blocks, mine, on, fold, [&](extent first) { bring_home(s, mine, to, first, on); });
-  }
-
-  template <class S, class Q>
-  void close_backward(S& s, Q of_q, stream on) const {
-    inner_.close_backward(s.inner, of_q, on);
   }
 
  private:
@@ -276,8 +248,6 @@ class gather_attention {
     s.lists.clear();
   }
 
-  mutable C comm_;
-  A inner_;
   extent at_once_;
 };
 

@@ -5,7 +5,7 @@
 #include <ringfold/kernel/attention.hpp>
 
 /// \file
-/// Who needs whose keys, evaluated once by every rank for all of an axis.
+/// Who needs whose keys, evaluated once by every rank for all of an axis; and what follows where only keys move.
 
 namespace ringfold {
 
@@ -44,5 +44,46 @@ bool any_member_needs(const A& inner, const P& p, axis along, int query_owner, i
   }
   return false;
 }
+
+/// What every attention shares whose queries stay at home: all but how keys reach them. Its states have a part `inner`.
+template <communicator C, class A>
+class queries_at_home {
+  static_assert((require_same_stream<C, A>(), true));
+
+ public:
+  using stream = stream_t<C>;
+  using space = space_t<C>;
+
+  int ranks() const { return comm_.size() * inner_.ranks(); }
+  int owner() const { return comm_.rank() * axis_of(comm_).stride + inner_.owner(); }
+
+  template <class P>
+  bool needs(const P& p, int query_owner, int key_owner) const {
+    return any_member_needs(inner_, p, axis_of(comm_), query_owner, key_owner);
+  }
+
+  template <class S, class Q>
+  void prepare(S& s, Q q, stream on) const {
+    inner_.prepare(s.inner, q, on);
+  }
+  template <class S, class Out>
+  void close(S& s, Out out, stream on) const {
+    inner_.close(s.inner, out, on);
+  }
+  template <class S, class Q, class Cotangent>
+  void prepare_backward(S& s, Q q, Cotangent of_out, stream on) const {
+    inner_.prepare_backward(s.inner, q, of_out, on);
+  }
+  template <class S, class Q>
+  void close_backward(S& s, Q of_q, stream on) const {
+    inner_.close_backward(s.inner, of_q, on);
+  }
+
+ protected:
+  queries_at_home(C comm, A inner) : comm_(comm), inner_(inner) {}
+
+  mutable C comm_;
+  A inner_;
+};
 
 }  // namespace ringfold

@@ -25,22 +25,14 @@ namespace ringfold {
 /// Source: Ring Attention (Liu et al., 2023); double ring: LoongTrain, BurstAttention.
 /// \snippet attention/nesting_test.cpp ring
 template <communicator C, class A>
-class ring_attention {
-  static_assert((require_same_stream<C, A>(), true));
+class ring_attention : public queries_at_home<C, A> {
+  using base = queries_at_home<C, A>;
+  using base::comm_, base::inner_;
 
  public:
-  using stream = stream_t<C>;
-  using space = space_t<C>;
+  using typename base::space, typename base::stream;
 
-  ring_attention(C comm, A inner) : comm_(comm), inner_(inner) {}
-
-  int ranks() const { return comm_.size() * inner_.ranks(); }
-  int owner() const { return comm_.rank() * axis_of(comm_).stride + inner_.owner(); }
-
-  template <class P>
-  bool needs(const P& p, int query_owner, int key_owner) const {
-    return any_member_needs(inner_, p, axis_of(comm_), query_owner, key_owner);
-  }
+  ring_attention(C comm, A inner) : base(comm, inner) {}
 
   template <class P>
   auto state(const P& p, arena<space>& memory) const {
@@ -53,19 +45,9 @@ class ring_attention {
     return open{inner_.state(p, memory), passing<element>(*this, p, memory)};
   }
 
-  template <class S, class Q>
-  void prepare(S& s, Q q, stream on) const {
-    inner_.prepare(s.inner, q, on);
-  }
-
   template <class S, class T>
   void accumulate(S& s, block<T, space> mine, stream on) const {
     pass(s.blocks, mine, on, [&](int, const block<T, space>& theirs) { inner_.accumulate(s.inner, theirs, on); });
-  }
-
-  template <class S, class Out>
-  void close(S& s, Out out, stream on) const {
-    inner_.close(s.inner, out, on);
   }
 
   template <class P>
@@ -85,11 +67,6 @@ class ring_attention {
       made.sums[slot][1] = memory.template take<sum>(checked_multiply(rows, p.value_dim));
     }
     return made;
-  }
-
-  template <class S, class Q, class Cotangent>
-  void prepare_backward(S& s, Q q, Cotangent of_out, stream on) const {
-    inner_.prepare_backward(s.inner, q, of_out, on);
   }
 
   template <class S, class T, class Sum>
@@ -123,11 +100,6 @@ class ring_attention {
       });
     });
     back.finish(home);
-  }
-
-  template <class S, class Q>
-  void close_backward(S& s, Q of_q, stream on) const {
-    inner_.close_backward(s.inner, of_q, on);
   }
 
  private:
@@ -177,9 +149,6 @@ class ring_attention {
     ring_pass(comm_, parcel<2>{{piece_of(mine.k, role::key), piece_of(mine.v, role::value)}}, receive, wanted, show,
               on);
   }
-
-  mutable C comm_;
-  A inner_;
 };
 
 /// Ring attention over a communicator; the inner attention may be a kernel or any other parallelism.

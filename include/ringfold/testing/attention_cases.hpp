@@ -128,6 +128,14 @@ inline std::vector<layout> law_layouts(int ranks) {
           striped(n, ranks, 2), uneven(n, lengths), contiguous(1, ranks)};
 }
 
+/// Three shapes with heads enough for every rank to get some.
+inline std::vector<shape> law_shapes(int ranks) {
+  extent const heads = 2 * extent{ranks};
+  return {{.heads = heads, .dim = 8},
+          {.batch = 2, .heads = heads, .kv_heads = 2, .dim = 3, .value_dim = 5},
+          {.heads = heads + 1, .kv_heads = 1, .dim = 4}};
+}
+
 /// How far elements of T may be from the definition: their own rounding, and that of a sum of a few terms.
 template <class T>
 constexpr double law_bound = sizeof(T) == 8   ? 1e-13

@@ -79,10 +79,7 @@ void forward_law(const A& attend, const testing::attention_case& c) {
 /// \snippet testing/attention_laws_test.cpp attention_laws
 template <class T, class A>
 void attention_laws(const A& attend, std::uint64_t seed = 1) {
-  extent const heads = 2 * extent{attend.ranks()};
-  shape const shapes[] = {{.heads = heads, .dim = 8},
-                          {.batch = 2, .heads = heads, .kv_heads = 2, .dim = 3, .value_dim = 5},
-                          {.heads = heads + 1, .kv_heads = 1, .dim = 4}};
+  auto const shapes = testing::law_shapes(attend.ranks());
   for (const layout& tokens : testing::law_layouts(attend.ranks())) {
     for (band const mask : testing::law_masks()) {
       forward_law<T>(attend, testing::make_case<T>(tokens, shapes[seed % 3], mask, seed));

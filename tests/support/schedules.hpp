@@ -55,16 +55,16 @@ void with(name which, C comm, Kernel kernel, F f) {
 }
 
 /// A problem over global tensors, dense [batch, token, head, dim].
-template <class T>
+template <class T, class Mask = ringfold::band>
 struct experiment {
   layout tokens;
   ringfold::shape shape;
-  ringfold::band mask;
+  Mask mask;
   ringfold::scaled score{};
   sharded::memory_order order = sharded::memory_order::bshd;
   std::vector<double> q, k, v;
 
-  experiment(layout on, ringfold::shape s, ringfold::band m, std::uint64_t seed, double bound = 1.7)
+  experiment(layout on, ringfold::shape s, Mask m, std::uint64_t seed, double bound = 1.7)
       : tokens(std::move(on)), shape(s), mask(m) {
     if (shape.kv_heads == 0) shape.kv_heads = shape.heads;
     if (shape.value_dim == 0) shape.value_dim = shape.dim;
@@ -111,8 +111,8 @@ struct outcome {
 };
 
 /// Runs one rank's part and writes it into the outcome under a lock.
-template <class T, class C, class Kernel>
-void run_rank(const experiment<T>& e, name which, C comm, Kernel kernel, outcome<T>& all, std::mutex& guard,
+template <class T, class Mask, class C, class Kernel>
+void run_rank(const experiment<T, Mask>& e, name which, C comm, Kernel kernel, outcome<T>& all, std::mutex& guard,
               int repeats = 1) {
   using A = ringfold::accumulate_t<T>;
   auto const p = e.problem();
@@ -151,8 +151,8 @@ void run_rank(const experiment<T>& e, name which, C comm, Kernel kernel, outcome
 }
 
 /// Runs a schedule on as many thread ranks as the layout has.
-template <class T, class Kernel>
-outcome<T> run(const experiment<T>& e, name which, Kernel kernel, int repeats = 1) {
+template <class T, class Mask, class Kernel>
+outcome<T> run(const experiment<T, Mask>& e, name which, Kernel kernel, int repeats = 1) {
   std::size_t const rows = static_cast<std::size_t>(e.shape.batch * e.tokens.tokens() * e.shape.heads);
   outcome<T> all{std::vector<T>(rows * static_cast<std::size_t>(e.shape.value_dim)),
                  std::vector<ringfold::accumulate_t<T>>(rows),
@@ -186,8 +186,8 @@ struct backward_outcome {
 };
 
 /// Runs forward and backward of one rank: dout is [batch, token, head, value_dim], dlse [batch, token, head].
-template <class T, class C, class Kernel>
-void run_rank_backward(const experiment<T>& e, name which, C comm, Kernel kernel, const std::vector<double>& dout,
+template <class T, class Mask, class C, class Kernel>
+void run_rank_backward(const experiment<T, Mask>& e, name which, C comm, Kernel kernel, const std::vector<double>& dout,
                        const std::vector<double>& dlse, backward_outcome<T>& all, std::mutex& guard, int repeats) {
   using A = ringfold::accumulate_t<T>;
   auto const p = e.problem();
@@ -238,9 +238,9 @@ void run_rank_backward(const experiment<T>& e, name which, C comm, Kernel kernel
 }
 
 /// Runs forward and backward of a schedule on as many thread ranks as the layout has.
-template <class T, class Kernel>
-backward_outcome<T> run_backward(const experiment<T>& e, name which, Kernel kernel, const std::vector<double>& dout,
-                                 const std::vector<double>& dlse, int repeats = 1) {
+template <class T, class Mask, class Kernel>
+backward_outcome<T> run_backward(const experiment<T, Mask>& e, name which, Kernel kernel,
+                                 const std::vector<double>& dout, const std::vector<double>& dlse, int repeats = 1) {
   backward_outcome<T> all{std::vector<T>(e.q.size()), std::vector<T>(e.k.size()), std::vector<T>(e.v.size()),
                           std::vector<ringfold::counters>(static_cast<std::size_t>(e.tokens.ranks()))};
   std::mutex guard;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <ringfold/kernel/cpu/flash.hpp>
 #include <ringfold/kernel/reference.hpp>
 
 #include "support/combinations.hpp"
@@ -27,17 +28,17 @@ oracle::gradients exact_gradients(const schedules::experiment<T>& e, const cotan
                           e.q, e.k, e.v, of.out, of.lse, [&](extent i, extent j) { return e.mask.allows(i, j); });
 }
 
-template <class T>
-void check(const combination& c, std::uint64_t seed) {
+template <class T, class Kernel>
+void check(const combination& c, std::uint64_t seed, Kernel kernel) {
   auto const which = schedule_of(c);
   if (refused(c)) return;
   auto const e = make_experiment<T>(c, seed);
   auto const of = make_cotangents(e, seed);
   auto const exact = exact_gradients(e, of);
-  auto const got = schedules::run_backward(e, which, reference_kernel{}, of.out, of.lse, 2);
+  auto const got = schedules::run_backward(e, which, kernel, of.out, of.lse, 2);
   schedules::experiment<T> alone = e;
   alone.tokens = contiguous(e.tokens.tokens(), 1);
-  auto const single = schedules::run_backward(alone, schedules::name::ring, reference_kernel{}, of.out, of.lse);
+  auto const single = schedules::run_backward(alone, schedules::name::ring, kernel, of.out, of.lse);
 
   // No worse than 1.5 times the same kernel on one rank, or than a few roundings of the exact answer.
   auto const hold = [](const char* what, const auto& distributed, const auto& one, const std::vector<double>& wanted) {
@@ -49,7 +50,7 @@ void check(const combination& c, std::uint64_t seed) {
   hold("dk", got.dk, single.dk, exact.dk);
   hold("dv", got.dv, single.dv, exact.dv);
 
-  auto const again = schedules::run_backward(e, which, reference_kernel{}, of.out, of.lse);
+  auto const again = schedules::run_backward(e, which, kernel, of.out, of.lse);
   CHECK(bitwise(got.dq, again.dq));
   CHECK(bitwise(got.dk, again.dk));
   CHECK(bitwise(got.dv, again.dv));
@@ -65,10 +66,11 @@ void check(const combination& c, std::uint64_t seed) {
   }
 }
 
-void check(const combination& c, std::uint64_t seed) {
+template <class Kernel = reference_kernel>
+void check(const combination& c, std::uint64_t seed, Kernel kernel = {}) {
   std::string const text = text_of(c, seed);
   CAPTURE(text);
-  with_element(c, [&]<class T>(T) { check<T>(c, seed); });
+  with_element(c, [&]<class T>(T) { check<T>(c, seed, kernel); });
 }
 
 }  // namespace
@@ -118,6 +120,19 @@ TEST_CASE("gradients for random combinations") {
   for (int i = 0; i < count; ++i) {
     auto const c = random_combination(random);
     check(c, random() % 100000);
+  }
+}
+
+TEST_CASE("gradients for random combinations, by the blocked kernel") {
+#ifdef RINGFOLD_SANITIZED
+  int const count = 10;
+#else
+  int const count = 150;
+#endif
+  std::mt19937_64 random(13);
+  for (int i = 0; i < count; ++i) {
+    auto const c = random_combination(random);
+    check(c, random() % 100000, flash_kernel{});
   }
 }
 

@@ -86,9 +86,9 @@ inline layout layout_number(std::uint64_t which, extent tokens) {
   }
 }
 
-/// Draws whole cases; the seed alone tells which.
-template <class T, class Kernel>
-void check_random(Kernel kernel, std::uint64_t first_seed, int count) {
+/// Calls check_case(problem, seed, cut) for cases of which the seed alone tells everything.
+template <class T, class Check>
+void for_random_cases(std::uint64_t first_seed, int count, Check check_case) {
   constexpr extent batches[] = {0, 1, 1, 1, 3};
   constexpr extent lengths[] = {0, 1, 2, 3, 17, 31, 32, 33, 64, 97, 127, 211};
   constexpr extent ratios[][2] = {{1, 1}, {4, 2}, {6, 1}, {6, 3}, {3, 3}};
@@ -105,15 +105,21 @@ void check_random(Kernel kernel, std::uint64_t first_seed, int count) {
     auto const tokens = layout_number(random(), n);
     extent const left = static_cast<extent>(random() % 40), right = static_cast<extent>(random() % 20);
     switch (random() % 4) {
-      case 0: check(kernel, make_problem<T>(tokens, s, full()), seed, how); break;
-      case 1: check(kernel, make_problem<T>(tokens, s, causal()), seed, how); break;
-      case 2: check(kernel, make_problem<T>(tokens, s, window(left, right)), seed, how); break;
+      case 0: check_case(make_problem<T>(tokens, s, full()), seed, how); break;
+      case 1: check_case(make_problem<T>(tokens, s, causal()), seed, how); break;
+      case 2: check_case(make_problem<T>(tokens, s, window(left, right)), seed, how); break;
       default: {
         predicate_mask const sparse([left](extent query, extent key) { return (query * 7 + key * 3) % 5 <= left % 5; });
-        check(kernel, make_problem<T>(tokens, s, sparse), seed, how);
+        check_case(make_problem<T>(tokens, s, sparse), seed, how);
       }
     }
   }
+}
+
+template <class T, class Kernel>
+void check_random(Kernel kernel, std::uint64_t first_seed, int count) {
+  for_random_cases<T>(first_seed, count,
+                      [&](const auto& p, std::uint64_t seed, sharded::cut how) { check(kernel, p, seed, how); });
 }
 
 /// Scores that are whole numbers in units of log2, weights that are powers of two and values that are small whole

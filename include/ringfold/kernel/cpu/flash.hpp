@@ -2,6 +2,7 @@
 
 #include <ringfold/algebra/exponential.hpp>
 #include <ringfold/kernel/attention.hpp>
+#include <ringfold/kernel/cpu/flash_backward.hpp>
 #include <ringfold/kernel/cpu/rows.hpp>
 #include <ringfold/kernel/cpu/tiling.hpp>
 
@@ -38,16 +39,16 @@ namespace ringfold::inline RINGFOLD_SIMD {
 /// Any mask serves: tiles that it hides are skipped, and keys that it hides may hold anything, NaN included.
 /// Queries are copied by prepare(). Memory: about batch * rows * heads * (dim + value_dim + 2) accumulators, 8 bytes
 /// per row of positions, and one block of scratch.
+/// The backward verbs are those of detail::flash_backward.
 /// Source: Dao, FlashAttention-2 (2023), turned so that queries are lanes.
-class flash_kernel : public local_attention {
+class flash_kernel : public detail::flash_backward {
  public:
   /// \throws usage_error when a sequence is too long for 32-bit positions, or the arena too small.
   template <class P>
   detail::flash_state<P> state(const P& p, arena<host_space>& memory) const {
     using A = typename P::accumulate;
     using shape_of = detail::tile_shape<A>;
-    check_length("queries", p.queries.tokens());
-    check_length("keys", p.keys.tokens());
+    detail::check_lengths(p);
     detail::flash_state<P> s{
         p, {p.head, p.queries.rows(p.owner), shape_of::lanes}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
     s.tiles_per_batch = s.tiles.before(s.tiles.key_heads());
@@ -76,7 +77,7 @@ class flash_kernel : public local_attention {
     detail::check_queries(p, q);
     p.queries.for_each_position(p.owner, [&](extent row, extent position) { s.query_positions[row] = position; });
     A const factor = static_cast<A>(p.score.scale * detail::log2_of_e);
-    for_each_tile(s, [&](extent batch, extent at, const lanes_of& used) {
+    detail::for_each_tile(s.tiles, p.batch, [&](extent batch, extent at, const detail::lanes_of& used) {
       for (int lane = 0; lane < lanes; ++lane) {
         A* const to = s.rows + lane * p.dim;
         if (lane < used.count) {
@@ -121,7 +122,7 @@ class flash_kernel : public local_attention {
     constexpr int lanes = detail::tile_shape<A>::lanes;
     const P& p = s.p;
     detail::check_partial(p, out);
-    for_each_tile(s, [&](extent batch, extent at, const lanes_of& used) {
+    detail::for_each_tile(s.tiles, p.batch, [&](extent batch, extent at, const detail::lanes_of& used) {
       detail::turn(s.o + at * p.value_dim * lanes, lanes, p.value_dim, lanes, s.rows, p.value_dim);
       for (int lane = 0; lane < used.count; ++lane) {
         extent const row = used.row(lane), head = used.head(lane);
@@ -139,40 +140,6 @@ class flash_kernel : public local_attention {
  private:
   static constexpr int tiles_at_once = 16;
 
-  /// Which row and head the lanes of one tile hold.
-  struct lanes_of {
-    extent first, heads, first_head;
-    int count;
-    extent row(int lane) const { return (first + lane) / heads; }
-    extent head(int lane) const { return first_head + (first + lane) % heads; }
-  };
-
-  static void check_length(const char* what, extent tokens) {
-    if (tokens > 0x7fffffff) {
-      throw usage_error(say("flash_kernel: %lld tokens of %s; at most 2147483647 are supported",
-                            static_cast<long long>(tokens), what));
-    }
-  }
-
-  template <class P>
-  static lanes_of lanes_at(const detail::flash_state<P>& s, extent key_head, extent tile) {
-    constexpr extent lanes = detail::tile_shape<typename P::accumulate>::lanes;
-    auto const queries = s.tiles.queries_of(key_head);
-    extent const first = tile * lanes, left = s.tiles.rows * queries.count - first;
-    return {first, queries.count, queries.first, static_cast<int>(left < lanes ? left : lanes)};
-  }
-
-  /// Calls f(batch, number of the tile, its lanes).
-  template <class P, class F>
-  static void for_each_tile(detail::flash_state<P>& s, F f) {
-    extent at = 0;
-    for (extent batch = 0; batch < s.p.batch; ++batch) {
-      for (extent key_head = 0; key_head < s.tiles.key_heads(); ++key_head) {
-        for (extent tile = 0; tile < s.tiles.tiles_of(key_head); ++tile) f(batch, at++, lanes_at(s, key_head, tile));
-      }
-    }
-  }
-
   /// Folds all keys of one head into some tiles of one key head's queries.
   template <class P>
   static void fold_keys(detail::flash_state<P>& s, const block<typename P::element>& kv, extent batch, extent head,
@@ -182,7 +149,7 @@ class flash_kernel : public local_attention {
     const P& p = s.p;
     hull queries[tiles_at_once];
     for (extent i = 0; i < tiles; ++i) {
-      auto const lanes = lanes_at(s, key_head, first_tile + i);
+      auto const lanes = s.tiles.lanes_at(key_head, first_tile + i);
       extent const from = lanes.row(0), to = lanes.row(lanes.count - 1);
       queries[i] = detail::hull_of(s.query_positions + from, to - from + 1);
     }
@@ -199,36 +166,19 @@ class flash_kernel : public local_attention {
         if (seen.left == coverage::skip) continue;
         if (t.k == nullptr) {
           t.dim = p.dim, t.value_dim = p.value_dim, t.scores = s.scores;
-          t.k = rows_of(kv.k, batch, row, head, count, s.keys, t.k_stride);
-          t.v = rows_of(kv.v, batch, row, head, count, s.values, t.v_stride);
+          t.k = detail::rows_of(kv.k, batch, row, head, count, s.keys, t.k_stride);
+          t.v = detail::rows_of(kv.v, batch, row, head, count, s.values, t.v_stride);
         }
-        fold_tile(s, t, seen, positions, count, lanes_at(s, key_head, first_tile + i), first_at + i, all_finite);
+        fold_tile(s, t, seen, positions, count, s.tiles.lanes_at(key_head, first_tile + i), first_at + i, all_finite);
       }
     }
-  }
-
-  /// Rows of keys or values as accumulators with adjacent dims: where they lie if they are, else converted.
-  template <class T, class A>
-  static const A* rows_of(const view<const T, 4>& from, extent batch, extent row, extent head, extent count, A* scratch,
-                          extent& stride) {
-    extent const dim = from.extents[dim_axis];
-    if constexpr (std::is_same_v<T, A>) {
-      if (from.strides[dim_axis] == 1 || dim == 1) {
-        stride = from.strides[row_axis];
-        return &from(batch, row, head, 0);
-      }
-    }
-    for (extent i = 0; i < count; ++i) {
-      detail::copy_row(&from(batch, row + i, head, 0), from.strides[dim_axis], dim, A{1}, scratch + i * dim);
-    }
-    stride = dim;
-    return scratch;
   }
 
   /// Folds what one tile sees of a block; `whole` describes the block.
   template <class P, class A>
   static void fold_tile(detail::flash_state<P>& s, const detail::tile<A>& whole, detail::visible_keys seen,
-                        const extent* positions, extent count, const lanes_of& used, extent at, bool& all_finite) {
+                        const extent* positions, extent count, const detail::lanes_of& used, extent at,
+                        bool& all_finite) {
     constexpr int lanes = detail::tile_shape<A>::lanes;
     detail::tile<A> t = whole;
     t.q = s.q + at * t.dim * lanes, t.o = s.o + at * t.value_dim * lanes;

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <ringfold/core/dtype.hpp>
-#include <ringfold/core/sizes.hpp>
+#include <ringfold/core/view.hpp>
 #include <ringfold/kernel/cpu/simd.hpp>
 
 /// \file
@@ -31,6 +31,24 @@ void copy_row(const T* __restrict from, extent stride, extent count, A factor, A
   } else {
     for (extent i = 0; i < count; ++i) to[i] = widen(from[i * stride]) * factor;
   }
+}
+
+/// Rows of keys or values as accumulators with adjacent dims: where they lie if they are, else converted.
+template <class T, class A>
+const A* rows_of(const view<const T, 4>& from, extent batch, extent row, extent head, extent count, A* scratch,
+                 extent& stride) {
+  extent const dim = from.extents[dim_axis];
+  if constexpr (std::is_same_v<T, A>) {
+    if (from.strides[dim_axis] == 1 || dim == 1) {
+      stride = from.strides[row_axis];
+      return &from(batch, row, head, 0);
+    }
+  }
+  for (extent i = 0; i < count; ++i) {
+    copy_row(&from(batch, row + i, head, 0), from.strides[dim_axis], dim, A{1}, scratch + i * dim);
+  }
+  stride = dim;
+  return scratch;
 }
 
 /// Turns a width x width square: rows of `from` become columns of `to`, both in steps of whole registers.

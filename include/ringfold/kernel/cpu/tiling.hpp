@@ -8,6 +8,14 @@
 
 namespace ringfold::detail::inline RINGFOLD_SIMD {
 
+/// Which row and head the lanes of one tile hold.
+struct lanes_of {
+  extent first, heads, first_head;
+  int count;
+  extent row(int lane) const { return (first + lane) / heads; }
+  extent head(int lane) const { return first_head + (first + lane) % heads; }
+};
+
 /// All query heads that read one key head share its tiles: lane after lane holds row 0 of each of them, then row 1, ...
 /// So a tile spans few positions, few queries of many heads fill it too, and a block of keys is read once for all.
 struct tiling {
@@ -27,7 +35,35 @@ struct tiling {
     for (extent each = 0; each < key_head; ++each) sum += tiles_of(each);
     return sum;
   }
+  lanes_of lanes_at(extent key_head, extent tile) const {
+    auto const queries = queries_of(key_head);
+    extent const first = tile * lanes, left = rows * queries.count - first;
+    return {first, queries.count, queries.first, static_cast<int>(left < lanes ? left : lanes)};
+  }
 };
+
+/// Calls f(batch, number of the tile, its lanes).
+template <class F>
+void for_each_tile(const tiling& tiles, extent batches, F f) {
+  extent at = 0;
+  for (extent batch = 0; batch < batches; ++batch) {
+    for (extent key_head = 0; key_head < tiles.key_heads(); ++key_head) {
+      for (extent tile = 0; tile < tiles.tiles_of(key_head); ++tile) f(batch, at++, tiles.lanes_at(key_head, tile));
+    }
+  }
+}
+
+/// \throws usage_error when positions do not fit into 32 bits.
+template <class P>
+void check_lengths(const P& p) {
+  auto const check = [](const char* what, extent tokens) {
+    if (tokens <= 0x7fffffff) return;
+    throw usage_error(
+        say("flash_kernel: %lld tokens of %s; at most 2147483647 are supported", static_cast<long long>(tokens), what));
+  };
+  check("queries", p.queries.tokens());
+  check("keys", p.keys.tokens());
+}
 
 /// The hull of positions; there is at least one.
 inline hull hull_of(const extent* positions, extent count) {

@@ -1,0 +1,266 @@
+#pragma once
+
+#include <ringfold/algebra/exponential.hpp>
+#include <ringfold/kernel/attention.hpp>
+#include <ringfold/kernel/cpu/rows.hpp>
+#include <ringfold/kernel/cpu/tile_backward.hpp>
+#include <ringfold/kernel/cpu/tiling.hpp>
+
+/// \file
+/// The backward pass of blocked attention on one CPU core.
+
+namespace ringfold::detail::inline RINGFOLD_SIMD {
+
+/// Queries, what is known of their results, their gradient and scratch, in tiles.
+template <class P>
+struct flash_backward_state {
+  using A = typename P::accumulate;
+  using integer = typename simd<A>::integer;
+
+  P p;
+  tiling tiles;
+  extent tiles_per_batch = 0;
+  A *q = nullptr, *dq = nullptr, *dout = nullptr;  // [batch * tile][dim][lane]; q in units of log2, dq less its scale
+  A *lse = nullptr, *delta = nullptr;              // [batch * tile][lane]; lse in units of log2
+  extent *query_positions = nullptr, *key_positions = nullptr;
+  A *q_rows = nullptr, *dout_rows = nullptr;                           // scratch
+  A *keys = nullptr, *values = nullptr, *dk = nullptr, *dv = nullptr;  // of one block
+  A *scores = nullptr, *gains = nullptr;
+  integer* table = nullptr;
+};
+
+/// Backward verbs of flash_kernel: weights are made again from lse, block by block, and never kept.
+///
+/// Queries and dout are copied by prepare_backward(); lse and delta too. Keys and values are read during
+/// accumulate_backward() only, and their gradients are summed in scratch, over up to tiles_at_once tiles of queries,
+/// before they are added to the caller's. The order of all sums is fixed.
+/// Memory: about batch * rows * heads * (2 dim + value_dim + 2) accumulators, 8 bytes per row of positions, and
+/// scratch for one block.
+/// Source: Dao, FlashAttention-2 (2023), turned so that queries are lanes.
+class flash_backward : public local_attention {
+ public:
+  /// \throws usage_error when a sequence is too long for 32-bit positions, or the arena too small.
+  template <class P>
+  flash_backward_state<P> backward_state(const P& p, arena<host_space>& memory) const {
+    using A = typename P::accumulate;
+    using shape_of = backward_shape<A>;
+    check_lengths(p);
+    flash_backward_state<P> s{p, {p.head, p.queries.rows(p.owner), shape_of::lanes}};
+    s.tiles_per_batch = s.tiles.before(s.tiles.key_heads());
+    extent const lanes = checked_multiply(checked_multiply(p.batch, s.tiles_per_batch), shape_of::lanes);
+    extent const dim = shape_of::padded(p.dim), value_dim = shape_of::padded(p.value_dim);
+    s.q = memory.take<A>(checked_multiply(lanes, p.dim));
+    s.dq = memory.take<A>(checked_multiply(lanes, p.dim));
+    s.dout = memory.take<A>(checked_multiply(lanes, p.value_dim));
+    s.lse = memory.take<A>(lanes);
+    s.delta = memory.take<A>(lanes);
+    s.query_positions = memory.take<extent>(s.tiles.rows);
+    s.key_positions = memory.take<extent>(p.keys.most_rows());
+    s.q_rows = memory.take<A>(checked_multiply(shape_of::lanes, dim));
+    s.dout_rows = memory.take<A>(checked_multiply(shape_of::lanes, value_dim));
+    s.keys = memory.take<A>(checked_multiply(shape_of::keys, p.dim));
+    s.values = memory.take<A>(checked_multiply(shape_of::keys, p.value_dim));
+    s.dk = memory.take<A>(checked_multiply(shape_of::key_rows, dim));
+    s.dv = memory.take<A>(checked_multiply(shape_of::key_rows, value_dim));
+    s.scores = memory.take<A>(shape_of::keys * shape_of::lanes);
+    s.gains = memory.take<A>(shape_of::keys * shape_of::lanes);
+    s.table = memory.take<typename simd<A>::integer>(shape_of::keys * shape_of::lanes);
+    return s;
+  }
+
+  /// \throws shape_error when q or what is known of its results does not fit the problem.
+  template <class P>
+  void prepare_backward(flash_backward_state<P>& s, view<const typename P::element, 4> q,
+                        cotangent<typename P::element> of_out, host_stream) const {
+    using A = typename P::accumulate;
+    using shape_of = backward_shape<A>;
+    constexpr int lanes = shape_of::lanes;
+    const P& p = s.p;
+    extent const rows = p.queries.rows(p.owner);
+    check_queries(p, q);
+    check_extents("dout", of_out.dout, {p.batch, rows, p.head.query, p.value_dim});
+    check_extents("lse", of_out.lse, {p.batch, rows, p.head.query});
+    check_extents("delta", of_out.delta, {p.batch, rows, p.head.query});
+    p.queries.for_each_position(p.owner, [&](extent row, extent position) { s.query_positions[row] = position; });
+    A const factor = static_cast<A>(p.score.scale * log2_of_e), none = -static_cast<A>(__builtin_inf());
+    extent const stride = shape_of::padded(p.dim), value_stride = shape_of::padded(p.value_dim);
+    set_zero(s.q_rows, lanes * stride);
+    set_zero(s.dout_rows, lanes * value_stride);
+    for_each_tile(s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used) {
+      for (int lane = 0; lane < lanes; ++lane) {
+        // A row that saw nothing may hold anything; it takes no part.
+        A* const row_of_q = s.q_rows + lane * stride;
+        A* const row_of_dout = s.dout_rows + lane * value_stride;
+        A lse = none;
+        if (lane < used.count) lse = of_out.lse(batch, used.row(lane), used.head(lane));
+        s.lse[at * lanes + lane] = lse * static_cast<A>(log2_of_e);
+        if (lse == none) {
+          s.delta[at * lanes + lane] = 0;
+          set_zero(row_of_q, p.dim);
+          set_zero(row_of_dout, p.value_dim);
+        } else {
+          extent const row = used.row(lane), head = used.head(lane);
+          s.delta[at * lanes + lane] = of_out.delta(batch, row, head);
+          copy_row(&q(batch, row, head, 0), q.strides[dim_axis], p.dim, factor, row_of_q);
+          copy_row(&of_out.dout(batch, row, head, 0), of_out.dout.strides[dim_axis], p.value_dim, A{1}, row_of_dout);
+        }
+      }
+      turn(s.q_rows, stride, lanes, p.dim, s.q + at * p.dim * lanes, lanes);
+      turn(s.dout_rows, value_stride, lanes, p.value_dim, s.dout + at * p.value_dim * lanes, lanes);
+      set_zero(s.dq + at * p.dim * lanes, p.dim * lanes);
+    });
+  }
+
+  /// \throws shape_error when the block or its gradient does not fit, usage_error when its owner does not exist.
+  template <class P>
+  void accumulate_backward(flash_backward_state<P>& s, block<typename P::element> kv,
+                           block_gradient<typename P::accumulate> to, host_stream) const {
+    if (!kv.present()) return;
+    const P& p = s.p;
+    check_block(p, kv);
+    if (to.k.data == nullptr && !needs(p, p.owner, kv.owner)) return;
+    extent const rows = kv.k.extents[row_axis], heads = kv.k.extents[head_axis];
+    check_extents("dk", to.k, {p.batch, rows, heads, p.dim});
+    check_extents("dv", to.v, {p.batch, rows, heads, p.value_dim});
+    p.keys.for_each_position(kv.owner, [&](extent row, extent position) { s.key_positions[row] = position; });
+    for (extent batch = 0; batch < p.batch; ++batch) {
+      for (extent head = 0; head < heads; ++head) {
+        extent const key_head = kv.first_key + head - s.tiles.first_key();
+        if (key_head < 0 || key_head >= s.tiles.key_heads()) continue;
+        extent const tiles = s.tiles.tiles_of(key_head);
+        for (extent first = 0; first < tiles; first += tiles_at_once) {
+          extent const count = tiles - first < tiles_at_once ? tiles - first : tiles_at_once;
+          fold_keys_back(s, kv, to, batch, head, key_head, first, count);
+        }
+      }
+    }
+  }
+
+  /// Writes the gradient of the queries. \throws shape_error when it does not fit the problem.
+  template <class P>
+  void close_backward(flash_backward_state<P>& s, view<typename P::accumulate, 4> dq, host_stream) const {
+    using A = typename P::accumulate;
+    using shape_of = backward_shape<A>;
+    constexpr int lanes = shape_of::lanes;
+    const P& p = s.p;
+    check_extents("dq", dq, {p.batch, p.queries.rows(p.owner), p.head.query, p.dim});
+    extent const stride = shape_of::padded(p.dim);
+    A const scale = static_cast<A>(p.score.scale);
+    for_each_tile(s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used) {
+      turn(s.dq + at * p.dim * lanes, lanes, p.dim, lanes, s.q_rows, stride);
+      for (int lane = 0; lane < used.count; ++lane) {
+        bool const empty = s.lse[at * lanes + lane] == -static_cast<A>(__builtin_inf());
+        const A* const from = s.q_rows + lane * stride;
+        A* const row = &dq(batch, used.row(lane), used.head(lane), 0);
+        for (extent d = 0; d < p.dim; ++d) row[d * dq.strides[dim_axis]] = empty ? 0 : from[d] * scale;
+      }
+    });
+  }
+
+ private:
+  static constexpr int tiles_at_once = 16;
+
+  template <class A>
+  static void set_zero(A* row, extent count) {
+    for (extent i = 0; i < count; ++i) row[i] = 0;
+  }
+
+  /// Adds the part of some tiles of one key head's queries to the gradients of all keys of that head, and back.
+  template <class P>
+  static void fold_keys_back(flash_backward_state<P>& s, const block<typename P::element>& kv,
+                             const block_gradient<typename P::accumulate>& to, extent batch, extent head,
+                             extent key_head, extent first_tile, extent tiles) {
+    using A = typename P::accumulate;
+    using shape_of = backward_shape<A>;
+    const P& p = s.p;
+    hull queries[tiles_at_once];
+    for (extent i = 0; i < tiles; ++i) {
+      auto const lanes = s.tiles.lanes_at(key_head, first_tile + i);
+      extent const from = lanes.row(0), last = lanes.row(lanes.count - 1);
+      queries[i] = hull_of(s.query_positions + from, last - from + 1);
+    }
+    extent const first_at = batch * s.tiles_per_batch + s.tiles.before(key_head) + first_tile;
+    extent const rows = kv.k.extents[row_axis];
+    extent const stride = shape_of::padded(p.dim), value_stride = shape_of::padded(p.value_dim);
+    for (extent row = 0; row < rows; row += shape_of::keys) {
+      extent const count = rows - row < shape_of::keys ? rows - row : shape_of::keys;
+      const extent* const positions = s.key_positions + row;
+      hull const keys = hull_of(positions, count);
+      backward_tile<A> t{};
+      bool all_finite = false;
+      for (extent i = 0; i < tiles; ++i) {
+        auto const seen = trim(p.mask_of, queries[i], positions, count, keys);
+        if (seen.left == coverage::skip) continue;
+        if (t.k == nullptr) {
+          t.dim = p.dim, t.value_dim = p.value_dim, t.scores = s.scores, t.gains = s.gains;
+          t.q_rows = s.q_rows, t.dout_rows = s.dout_rows, t.dk = s.dk, t.dv = s.dv;
+          t.k = rows_of(kv.k, batch, row, head, count, s.keys, t.k_stride);
+          t.v = rows_of(kv.v, batch, row, head, count, s.values, t.v_stride);
+          set_zero(s.dk, shape_of::key_rows * stride);
+          set_zero(s.dv, shape_of::key_rows * value_stride);
+        }
+        fold_tile_back(s, t, seen, positions, count, s.tiles.lanes_at(key_head, first_tile + i), first_at + i,
+                       all_finite);
+      }
+      if (t.k == nullptr) continue;
+      // The queries were in units of log2.
+      add_rows(s.dk, stride, count, static_cast<A>(1 / log2_of_e), to.k, batch, row, head);
+      add_rows(s.dv, value_stride, count, A{1}, to.v, batch, row, head);
+    }
+  }
+
+  template <class A>
+  static void add_rows(const A* from, extent stride, extent count, A factor, const view<A, 4>& to, extent batch,
+                       extent first, extent head) {
+    extent const dim = to.extents[dim_axis], step = to.strides[dim_axis];
+    for (extent i = 0; i < count; ++i) {
+      const A* const row = from + i * stride;
+      A* const sum = &to(batch, first + i, head, 0);
+      if (step == 1) {
+        for (extent d = 0; d < dim; ++d) sum[d] = fused(row[d], factor, sum[d]);
+      } else {
+        for (extent d = 0; d < dim; ++d) sum[d * step] = fused(row[d], factor, sum[d * step]);
+      }
+    }
+  }
+
+  /// What one tile and the part of a block that it sees owe each other; `whole` describes the block.
+  template <class P, class A>
+  static void fold_tile_back(flash_backward_state<P>& s, const backward_tile<A>& whole, visible_keys seen,
+                             const extent* positions, extent count, const lanes_of& used, extent at, bool& all_finite) {
+    using shape_of = backward_shape<A>;
+    constexpr int lanes = shape_of::lanes;
+    extent const stride = shape_of::padded(whole.dim), value_stride = shape_of::padded(whole.value_dim);
+    backward_tile<A> t = whole;
+    t.q = s.q + at * t.dim * lanes, t.o = s.dq + at * t.dim * lanes, t.dout = s.dout + at * t.value_dim * lanes;
+    t.lse = s.lse + at * lanes, t.delta = s.delta + at * lanes;
+    t.k += seen.first * t.k_stride, t.v += seen.first * t.v_stride;
+    t.dk += seen.first * stride, t.dv += seen.first * value_stride;
+    t.keys = seen.count;
+    turn(t.q, lanes, t.dim, lanes, t.q_rows, stride);
+    turn(t.dout, lanes, t.value_dim, lanes, t.dout_rows, value_stride);
+    curtain<A> hidden;
+    if (seen.left == coverage::partial) {
+      for (int lane = 0; lane < lanes; ++lane) {
+        extent const row = used.row(lane < used.count ? lane : used.count - 1);
+        hidden.positions[lane] = static_cast<typename simd<A>::integer>(s.query_positions[row]);
+      }
+      draw(s.p.mask_of, positions + seen.first, hidden, s.table, t);
+      for (extent key = 0; key < count && !all_finite; ++key) {
+        if (!finite(whole.k + key * whole.k_stride, t.dim)) break;
+        all_finite = key + 1 == count;
+      }
+      t.guarded = !all_finite;
+    }
+    // Keys that fill up a unit may be keys that were trimmed away.
+    if (seen.left == coverage::partial || seen.first + seen.count < count) {
+      for (int lane = 0; lane < lanes && !t.guarded_queries; ++lane) {
+        t.guarded_queries =
+            !finite(t.q_rows + lane * stride, t.dim) || !finite(t.dout_rows + lane * value_stride, t.value_dim);
+      }
+    }
+    fold_back(t);
+  }
+};
+
+}  // namespace ringfold::detail::inline RINGFOLD_SIMD

@@ -96,10 +96,10 @@ bool table::end(const baseline& base, const std::vector<result>& results) {
     wrong += fmt::format("{}{}: {}", wrong.empty() ? "" : "; ", each.which->name, each.failed);
   }
   if (wrong.empty()) {
-    fmt::print(
-        to_,
-        "\nRIGHT: errors are at most 1.5 times the kernel's or a few roundoffs, bytes and steps are as expected, "
-        "repeats agree bit by bit\n");
+    fmt::print(to_,
+               "\nRIGHT: errors are at most 1.5 times the kernel's, or a few roundoffs of sums more, bytes and steps "
+               "are as expected, "
+               "repeats agree bit by bit\n");
   } else {
     fmt::print(to_, "\nWRONG: {}\n", wrong);
   }

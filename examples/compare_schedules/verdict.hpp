@@ -15,7 +15,8 @@ namespace compare_schedules {
 struct target {
   exact_rows rows;
   errors alone;    ///< the error of the kernel on one rank
-  errors allowed;  ///< 1.5 times that, or a few roundoffs
+  errors worst;    ///< its largest over a few orders of keys
+  errors allowed;  ///< 1.5 times these, or a few roundoffs of sums more
 };
 
 struct baseline {

@@ -85,6 +85,7 @@ inline void add_ring(sent& to, const traffic& t, const std::vector<std::vector<i
 
 /// Ring attention: ring(ranks, kernel).
 inline sent ring_traffic(const traffic& t, int me) {
+  if (t.batch == 0) return {};
   std::vector<std::vector<int>> each;
   for (int rank = 0; rank < static_cast<int>(t.keys.size()); ++rank) each.push_back({rank});
   sent made;
@@ -94,6 +95,7 @@ inline sent ring_traffic(const traffic& t, int me) {
 
 /// gather(ranks, kernel, heads_at_once).
 inline sent gather_traffic(const traffic& t, int me, number heads_at_once) {
+  if (t.batch == 0) return {};
   sent made;
   bool any = false;
   for (int other = 0; other < static_cast<int>(t.keys.size()); ++other) {
@@ -107,12 +109,13 @@ inline sent gather_traffic(const traffic& t, int me, number heads_at_once) {
     }
     any = any || sends || receives;
   }
-  if (any && t.batch > 0) made.steps = (t.kv_heads + heads_at_once - 1) / heads_at_once;
+  if (any) made.steps = (t.kv_heads + heads_at_once - 1) / heads_at_once;
   return made;
 }
 
 /// ulysses(rows of `across` neighbours, ring(columns, kernel)); across = all ranks is plain Ulysses.
 inline sent usp_traffic(const traffic& t, int me, int across) {
+  if (t.batch == 0) return {};
   int const size = static_cast<int>(t.keys.size()), down = size / across, row = me / across, column = me % across;
   std::vector<std::vector<int>> rows(static_cast<std::size_t>(down));
   for (int rank = 0; rank < size; ++rank) rows[static_cast<std::size_t>(rank / across)].push_back(rank);
@@ -145,13 +148,14 @@ inline sent usp_traffic(const traffic& t, int me, int across) {
     queries = queries || count(t.queries, me) + count(t.queries, peer) > 0;
     keys = keys || (needed && count(t.keys, me) + count(t.keys, peer) > 0);
   }
-  if (t.batch > 0) made.steps += 2 * queries + keys;  // queries there, outputs back; keys and values
+  made.steps += 2 * queries + keys;  // queries there, outputs back; keys and values
   add_ring(made, t, rows, rows, row, key_heads(column));
   return made;
 }
 
 /// ring(nodes, ring(rows of `local` neighbours, kernel)).
 inline sent double_ring_traffic(const traffic& t, int me, int local) {
+  if (t.batch == 0) return {};
   int const size = static_cast<int>(t.keys.size()), nodes = size / local, node = me / local, place = me % local;
   sent made;
   // Between nodes: my block goes on as long as anybody on a node further on needs it.
@@ -209,6 +213,7 @@ inline void add_ring_back(sent& to, const traffic& t, const std::vector<std::vec
 
 /// Backward of ring_traffic().
 inline sent ring_backward_traffic(const traffic& t, int me) {
+  if (t.batch == 0) return {};
   std::vector<std::vector<int>> each;
   for (int rank = 0; rank < static_cast<int>(t.keys.size()); ++rank) each.push_back({rank});
   sent made;
@@ -219,6 +224,7 @@ inline sent ring_backward_traffic(const traffic& t, int me) {
 
 /// Backward of gather_traffic(): the blocks once more, and a gradient for every block that came.
 inline sent gather_backward_traffic(const traffic& t, int me, number heads_at_once) {
+  if (t.batch == 0) return {};
   sent made = gather_traffic(t, me, heads_at_once);
   made.steps *= 2;
   for (int other = 0; other < static_cast<int>(t.keys.size()); ++other) {
@@ -231,6 +237,7 @@ inline sent gather_backward_traffic(const traffic& t, int me, number heads_at_on
 
 /// Backward of usp_traffic().
 inline sent usp_backward_traffic(const traffic& t, int me, int across) {
+  if (t.batch == 0) return {};
   int const size = static_cast<int>(t.keys.size()), down = size / across, row = me / across, column = me % across;
   std::vector<std::vector<int>> rows(static_cast<std::size_t>(down));
   for (int rank = 0; rank < size; ++rank) rows[static_cast<std::size_t>(rank / across)].push_back(rank);
@@ -265,7 +272,7 @@ inline sent usp_backward_traffic(const traffic& t, int me, int across) {
     queries = queries || count(t.queries, me) + count(t.queries, peer) > 0;
     keys = keys || (needed && count(t.keys, me) + count(t.keys, peer) > 0);
   }
-  if (t.batch > 0) made.steps += 2 * queries + 2 * keys;
+  made.steps += 2 * queries + 2 * keys;
   add_ring(made, t, rows, rows, row, key_heads(column));
   detail::add_ring_back(made, t, rows, rows, row, key_heads(column));
   return made;
@@ -273,6 +280,7 @@ inline sent usp_backward_traffic(const traffic& t, int me, int across) {
 
 /// Backward of double_ring_traffic().
 inline sent double_ring_backward_traffic(const traffic& t, int me, int local) {
+  if (t.batch == 0) return {};
   int const size = static_cast<int>(t.keys.size()), nodes = size / local, node = me / local, place = me % local;
   sent made = double_ring_traffic(t, me, local);
   std::vector<std::vector<int>> holders, members;

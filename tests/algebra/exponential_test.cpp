@@ -33,9 +33,9 @@ long double worst(T low, T high, int count, F f, Exact exact) {
   return most;
 }
 
-auto const power = [](auto x) { return ringfold::exp2(x); };
+auto const power = [](auto x) { return ringfold::exponential::exp2(x); };
 auto const exact_power = [](long double x) { return std::exp2(x); };
-auto const logarithm = [](auto x) { return ringfold::log2(x); };
+auto const logarithm = [](auto x) { return ringfold::exponential::log2(x); };
 auto const exact_logarithm = [](long double x) { return std::log2(x); };
 
 template <class T>
@@ -108,45 +108,46 @@ TEST_CASE_TEMPLATE("exp2 is within 1 ulp over its whole range", T, float, double
 
 TEST_CASE_TEMPLATE("exp2 of a product does not round the product", T, float, double) {
   T const factor = T(1.4426950408889634L);
-  auto const scaled = [factor](T x) { return ringfold::exp2(x, factor); };
+  auto const scaled = [factor](T x) { return ringfold::exponential::exp2(x, factor); };
   // The product of two floats is exact in long double; that of two doubles is exact to 2^-64, times the exponent.
   auto const exact = [factor](long double x) { return std::exp2(x * factor); };
   CHECK(worst<T>(T(-80), T(80), sweep, scaled, exact) <= 1);
   // The rounded product alone would cost more than that.
-  auto const rounded = [factor](T x) { return ringfold::exp2(T(x * factor)); };
+  auto const rounded = [factor](T x) { return ringfold::exponential::exp2(T(x * factor)); };
   CHECK(worst<T>(T(-80), T(80), sweep, rounded, exact) > 4);
 }
 
 TEST_CASE_TEMPLATE("exp2 of an integer is exact, and flushed below the smallest normal number", T, float, double) {
   int const low = std::numeric_limits<T>::min_exponent - 1, high = std::numeric_limits<T>::max_exponent;
-  for (int n = low; n < high; ++n) CHECK(ringfold::exp2(T(n)) == std::ldexp(T(1), n));
-  CHECK(ringfold::exp2(T(0.0)) == 1);
-  CHECK(ringfold::exp2(T(-0.0)) == 1);
-  CHECK(ringfold::exp2(T(high)) == infinity<T>);
-  CHECK(ringfold::exp2(std::nextafter(T(high), T(0))) <= std::numeric_limits<T>::max());
-  CHECK(ringfold::exp2(std::nextafter(T(low), -infinity<T>)) == 0);
+  for (int n = low; n < high; ++n) CHECK(ringfold::exponential::exp2(T(n)) == std::ldexp(T(1), n));
+  CHECK(ringfold::exponential::exp2(T(0.0)) == 1);
+  CHECK(ringfold::exponential::exp2(T(-0.0)) == 1);
+  CHECK(ringfold::exponential::exp2(T(high)) == infinity<T>);
+  CHECK(ringfold::exponential::exp2(std::nextafter(T(high), T(0))) <= std::numeric_limits<T>::max());
+  CHECK(ringfold::exponential::exp2(std::nextafter(T(low), -infinity<T>)) == 0);
 }
 
 TEST_CASE_TEMPLATE("exp2 of what is no number or out of range", T, float, double) {
   T const most = std::numeric_limits<T>::max(), least = std::numeric_limits<T>::denorm_min();
   for (T const x : {T(-1e4), T(-1e30), -most, -infinity<T>}) {
     CAPTURE(x);
-    CHECK(ringfold::exp2(x) == 0);
-    CHECK_FALSE(std::signbit(ringfold::exp2(x)));
-    CHECK(ringfold::exp2(x, T(1.5)) == 0);
+    CHECK(ringfold::exponential::exp2(x) == 0);
+    CHECK_FALSE(std::signbit(ringfold::exponential::exp2(x)));
+    CHECK(ringfold::exponential::exp2(x, T(1.5)) == 0);
   }
   for (T const x : {T(1e4), T(1e30), most, infinity<T>}) {
     CAPTURE(x);
-    CHECK(ringfold::exp2(x) == infinity<T>);
-    CHECK(ringfold::exp2(x, T(1.5)) == infinity<T>);
+    CHECK(ringfold::exponential::exp2(x) == infinity<T>);
+    CHECK(ringfold::exponential::exp2(x, T(1.5)) == infinity<T>);
   }
-  CHECK(ringfold::exp2(least) == 1);
-  CHECK(ringfold::exp2(-least) == 1);
-  CHECK(std::isnan(ringfold::exp2(std::numeric_limits<T>::quiet_NaN())));
-  CHECK(std::isnan(ringfold::exp2(-std::numeric_limits<T>::quiet_NaN())));
-  CHECK(std::isnan(ringfold::exp2(std::numeric_limits<T>::quiet_NaN(), T(2))));
+  CHECK(ringfold::exponential::exp2(least) == 1);
+  CHECK(ringfold::exponential::exp2(-least) == 1);
+  CHECK(std::isnan(ringfold::exponential::exp2(std::numeric_limits<T>::quiet_NaN())));
+  CHECK(std::isnan(ringfold::exponential::exp2(-std::numeric_limits<T>::quiet_NaN())));
+  CHECK(std::isnan(ringfold::exponential::exp2(std::numeric_limits<T>::quiet_NaN(), T(2))));
   for (char const* const payload : {"1", "2", "255", "12345"}) {
-    CHECK(std::isnan(ringfold::exp2(static_cast<T>(sizeof(T) == 4 ? std::nanf(payload) : std::nan(payload)))));
+    CHECK(std::isnan(
+        ringfold::exponential::exp2(static_cast<T>(sizeof(T) == 4 ? std::nanf(payload) : std::nan(payload)))));
   }
 }
 
@@ -166,17 +167,17 @@ TEST_CASE_TEMPLATE("log2 is within 1 ulp, near 1 too", T, float, double) {
 TEST_CASE_TEMPLATE("log2 of a power of two is exact, subnormal ones too", T, float, double) {
   int const low = std::numeric_limits<T>::min_exponent - std::numeric_limits<T>::digits;
   int const high = std::numeric_limits<T>::max_exponent;
-  for (int n = low; n < high; ++n) CHECK(ringfold::log2(std::ldexp(T(1), n)) == n);
+  for (int n = low; n < high; ++n) CHECK(ringfold::exponential::log2(std::ldexp(T(1), n)) == n);
 }
 
 TEST_CASE_TEMPLATE("log2 of what has no logarithm", T, float, double) {
-  CHECK(ringfold::log2(T(0.0)) == -infinity<T>);
-  CHECK(ringfold::log2(T(-0.0)) == -infinity<T>);
-  CHECK(ringfold::log2(infinity<T>) == infinity<T>);
-  CHECK(std::isnan(ringfold::log2(T(-1))));
-  CHECK(std::isnan(ringfold::log2(-std::numeric_limits<T>::denorm_min())));
-  CHECK(std::isnan(ringfold::log2(-infinity<T>)));
-  CHECK(std::isnan(ringfold::log2(std::numeric_limits<T>::quiet_NaN())));
+  CHECK(ringfold::exponential::log2(T(0.0)) == -infinity<T>);
+  CHECK(ringfold::exponential::log2(T(-0.0)) == -infinity<T>);
+  CHECK(ringfold::exponential::log2(infinity<T>) == infinity<T>);
+  CHECK(std::isnan(ringfold::exponential::log2(T(-1))));
+  CHECK(std::isnan(ringfold::exponential::log2(-std::numeric_limits<T>::denorm_min())));
+  CHECK(std::isnan(ringfold::exponential::log2(-infinity<T>)));
+  CHECK(std::isnan(ringfold::exponential::log2(std::numeric_limits<T>::quiet_NaN())));
 }
 
 TEST_CASE("the same bits from every compiler, level and instruction set") {

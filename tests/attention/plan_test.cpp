@@ -154,3 +154,54 @@ TEST_CASE("two plans in turn on one communicator do not mix") {
   CHECK(oracle::compare(got_first, exact_first.o).relative < 1e-6);
   CHECK(oracle::compare(got_second, exact_second.o).relative < 1e-6);
 }
+
+TEST_CASE("groups that leave ranks out, or hold some twice, are refused; a group can be a world of its own") {
+  auto const problem = make_problem<float>(contiguous(8, 2), {.dim = 4});
+  run_ranks(4, [&](threads comm) {
+    auto const g = grid(comm, 2, 2);
+    auto const text_of = [](auto attend, const auto& p) -> std::string {
+      try {
+        plan(attend, p);
+      } catch (const usage_error& e) {
+        return e.what();
+      }
+      return "accepted";
+    };
+    auto const expect = [](const std::string& text, const char* part) {
+      if (text.find(part) == std::string::npos) throw usage_error(say("not refused so: %s", text.c_str()));
+    };
+    reference_kernel const kernel;
+    auto const four = make_problem<float>(contiguous(8, 4), {.dim = 4});
+    expect(text_of(ring(g.col(), kernel), problem), "rank 2 of them is not one of them");
+    expect(text_of(ring(g.row(), ring(g.row(), kernel)), four), "there twice");
+    expect(text_of(ring(comm, ring(g.row(), kernel)), make_problem<float>(contiguous(8, 8), {.dim = 4})),
+           "there twice");
+    // Two rings at once, each of every second rank, on one wire.
+    std::vector<float> q(4 * 4, static_cast<float>(comm.rank() % 2)), out(q.size());
+    auto const tensor = [](auto& of) { return dense(of.data(), 1, 4, 1, 4); };
+    plan(ring(g.col().as_whole(), kernel), problem).forward(tensor(q), tensor(q), tensor(q), tensor(out));
+    if (out != q) throw usage_error(say("rank %d: a mean of equal values is that value", comm.rank()));
+    auto const three = make_problem<float>(contiguous(8, 4), {.heads = 3, .dim = 4});
+    expect(text_of(ulysses(g.row(), ulysses(g.col(), kernel)), three), "ulysses: 4 ranks share 3 query heads");
+  });
+}
+
+TEST_CASE("outputs whose elements share memory, and scratch at no address, are refused") {
+  run_ranks(1, [](threads comm) {
+    plan run(ring(comm, reference_kernel{}), make_problem<float>(contiguous(6, 1), {.heads = 2, .dim = 4}));
+    std::vector<float> a(48), b(48);
+    auto const q = dense(a.data(), 1, 6, 2, 4);
+    auto out = dense(b.data(), 1, 6, 2, 4);
+    out.strides[row_axis] = 0;
+    CHECK_THROWS_WITH_AS(run.forward(q, q, q, out), doctest::Contains("out has a stride of 0 along axis 1"),
+                         alias_error);
+    out = dense(b.data(), 1, 6, 2, 4);
+    out.strides[head_axis] = 2;
+    CHECK_THROWS_WITH_AS(run.forward(q, q, q, out), doctest::Contains("out has a stride of 2 along axis 2"),
+                         alias_error);
+    out = transposed(dense(b.data(), 1, 2, 6, 4), row_axis, head_axis);
+    run.forward(q, q, q, out);
+    CHECK_THROWS_WITH_AS(plan(ring(comm, reference_kernel{}), run.described(), nullptr, 4096),
+                         doctest::Contains("scratch at no address"), usage_error);
+  });
+}

@@ -47,3 +47,22 @@ TEST_CASE("every rank gets every rank's rows, uneven and empty ones too") {
     }
   }
 }
+
+TEST_CASE("an own part that does not fit is refused before it is copied") {
+  run_ranks(2, [](threads comm) {
+    std::vector<float> mine(100), all(10);
+    posting lists;
+    bool refused = false;
+    try {
+      all_gather(
+          comm, dense(mine.data(), 50, 2), dense(all.data(), 5, 2), 0,
+          [](int r) {
+            return range{2 * r, 2};
+          },
+          lists, host_stream{});
+    } catch (const shape_error&) {
+      refused = true;
+    }
+    if (!refused) throw usage_error(say("accepted"));
+  });
+}

@@ -26,7 +26,7 @@ void run(A attend, T* memory, void* scratch, cudaStream_t handle) {
   auto const q = dense<device::space>(memory, 1, 64, 4, 32), out = dense<device::space>(memory + 16384, 1, 64, 4, 32);
   auto const k = dense<device::space>(memory + 8192, 1, 64, 2, 32),
              v = dense<device::space>(memory + 12288, 1, 64, 2, 32);
-  forward.forward(q, k, v, out, {}, device::stream{handle});
+  forward.forward(q, k, v, out, {}, {}, device::stream{handle});
 }
 
 template <class T>

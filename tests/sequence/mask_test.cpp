@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <limits>
+
 #include <random>
 #include <vector>
 
@@ -197,4 +199,12 @@ TEST_CASE("visible is exact over all segments of two shards, in every layout") {
 TEST_CASE("a negative width is refused") {
   CHECK_THROWS_WITH_AS(window(-1, 2), "window: widths -1, 2; none may be negative", usage_error);
   CHECK_THROWS_WITH_AS(window(3, -4), "window: widths 3, -4; none may be negative", usage_error);
+}
+
+TEST_CASE("a window wider than any sequence is as wide as there is") {
+  extent const most = std::numeric_limits<extent>::max();
+  CHECK(window(most, most) == full());
+  CHECK(window(most, 0) == causal());
+  CHECK(window(1, most).meets({0, 1, 4}, {100, 1, 4}));
+  CHECK(window(most, most).classify({0, 3}, {100, 103}) == coverage::full);
 }

@@ -37,7 +37,6 @@ TEST_CASE("a problem fills in what was left out") {
   CHECK(p.keys.tokens() == 10);
   CHECK(p.owner == 0);
   CHECK(p.batch == 3);
-  CHECK(p.first_batch == 0);
   CHECK(p.dim == 16);
   CHECK(p.value_dim == 16);
   CHECK(p.head.first_query == 0);

@@ -20,7 +20,7 @@ using ringfold::extent;
 using ringfold::layout;
 
 enum factor : std::size_t { ranks, schedule, arrangement, mask, dtype, ratio, tokens, batch, order };
-inline constexpr std::array<int, 9> levels = {9, 7, 6, 5, 4, 5, 6, 2, 4};
+inline constexpr std::array<int, 9> levels = {9, 7, 6, 5, 4, 5, 6, 3, 4};
 using combination = std::array<int, levels.size()>;
 
 inline constexpr int rank_counts[] = {1, 2, 3, 4, 5, 7, 8, 9, 16};
@@ -68,7 +68,7 @@ template <class T>
 schedules::experiment<T> make_experiment(const combination& c, std::uint64_t seed) {
   auto const [heads, kv_heads] = ratios[c[ratio]];
   schedules::experiment<T> made(make_layout(c[arrangement], token_counts[c[tokens]], size_of(c), seed),
-                                {.batch = c[batch] + 1, .heads = heads, .kv_heads = kv_heads, .dim = 5, .value_dim = 7},
+                                {.batch = c[batch], .heads = heads, .kv_heads = kv_heads, .dim = 5, .value_dim = 7},
                                 masks[c[mask]], seed);
   made.order = sharded::memory_orders[c[order]];
   return made;
@@ -77,7 +77,7 @@ schedules::experiment<T> make_experiment(const combination& c, std::uint64_t see
 inline std::string text_of(const combination& c, std::uint64_t seed) {
   return fmt::format("P={} schedule={} layout={} mask={} dtype={} heads={}:{} tokens={} batch={} order={} seed={}",
                      size_of(c), c[schedule], c[arrangement], c[mask], c[dtype], ratios[c[ratio]].heads,
-                     ratios[c[ratio]].kv_heads, token_counts[c[tokens]], c[batch] + 1, c[order], seed);
+                     ratios[c[ratio]].kv_heads, token_counts[c[tokens]], c[batch], c[order], seed);
 }
 
 /// Calls f(T{}) with the combination's element type.

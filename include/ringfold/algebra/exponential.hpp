@@ -90,6 +90,9 @@ RINGFOLD_HD T power_of_2(T x, T rounded, T rest) {
 
 }  // namespace detail
 
+/// Not in ringfold itself: whoever uses that namespace whole keeps the exp2 and log2 of <cmath>.
+namespace exponential {
+
 /// 2^x for float and double, within 1 ulp; integers are exact, -inf gives 0, +inf and overflow give +inf, NaN gives NaN.
 ///
 /// Results below the smallest normal number are 0: so they neither cost an assist nor depend on a thread's flush mode.
@@ -133,5 +136,7 @@ RINGFOLD_HD T log2(T x) {
   T const log2_m = detail::fused(s, twice_log2_e, detail::fused(s * z, format::logarithm(z), first_low));
   return log2_m + static_cast<T>(subnormal ? exponent - format::mantissa : exponent);
 }
+
+}  // namespace exponential
 
 }  // namespace ringfold

@@ -43,8 +43,8 @@ RINGFOLD_HD merged_lse<T> merged_weights(T lse_a, T lse_b) {
   T const high = b_is_larger ? lse_b : lse_a, low = b_is_larger ? lse_a : lse_b;
   if (high == -detail::floating<T>::infinity && low == high) return {high, 0, 0};
 
-  T const ratio = exp2(low - high, T{logarithm::to_2}), sum = 1 + ratio;
-  T const lse = sum == 1 ? high : detail::fused(log2(sum), T{logarithm::from_2}, high);
+  T const ratio = exponential::exp2(low - high, T{logarithm::to_2}), sum = 1 + ratio;
+  T const lse = sum == 1 ? high : detail::fused(exponential::log2(sum), T{logarithm::from_2}, high);
   T const high_weight = 1 / sum, low_weight = ratio * high_weight;
   return b_is_larger ? merged_lse<T>{lse, low_weight, high_weight} : merged_lse<T>{lse, high_weight, low_weight};
 }
@@ -76,14 +76,6 @@ struct softmax_monoid {
 };
 
 namespace detail {
-
-/// The elements of [batch, row, head] that stand first in their rows of [batch, row, head, dim].
-template <class T, class Space>
-view<T, 3, Space> first_of_rows(const view<T, 4, Space>& o) {
-  view<T, 3, Space> made{o.data, {}, {}};
-  for (int axis = 0; axis < 3; ++axis) made.extents[axis] = o.extents[axis], made.strides[axis] = o.strides[axis];
-  return made;
-}
 
 template <class T, class Base>
 struct merge_row {
@@ -149,7 +141,7 @@ void merge(Stream stream, const partial<T, Space, Base>& into, const partial<Fro
     detail::check_same_extents("an output and its log-sum-exp", into.lse, into.o);
     stream.elementwise(
         detail::merge_row<T, Base>{into.o.extents[dim_axis], into.o.strides[dim_axis], from.o.strides[dim_axis]},
-        into.lse, from.lse, detail::first_of_rows(into.o), detail::first_of_rows(from.o));
+        into.lse, from.lse, first_of_rows(into.o), first_of_rows(from.o));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <initializer_list>
 #include <new>
 #include <type_traits>
+#include <vector>
 
 #include <ringfold/kernel/attention.hpp>
 
@@ -67,6 +68,18 @@ P placed(const A& attend, P p) {
     throw usage_error(
         say("plan: the layout is for %d ranks, the attention spans %d", p.queries.ranks(), attend.ranks()));
   }
+  // Two axes that overlap, or leave ranks out, would leave shards out.
+  std::vector<bool> seen(static_cast<std::size_t>(attend.ranks()), false);
+  for (int index = 0; index < attend.ranks(); ++index) {
+    int const owner = attend.owner_of(index);
+    if (owner < 0 || owner >= attend.ranks() || seen[static_cast<std::size_t>(owner)]) {
+      throw usage_error(
+          say("plan: the attention spans %d ranks, but rank %d of them is %s; nest groups that are the "
+              "rows and columns of one grid, and begin with group::as_whole() for a part of the ranks",
+              attend.ranks(), owner, owner < attend.ranks() ? "there twice" : "not one of them"));
+    }
+    seen[static_cast<std::size_t>(owner)] = true;
+  }
   p.owner = attend.owner();
   return p;
 }
@@ -85,6 +98,42 @@ void check_view(const char* call, const char* name, const V& v, std::initializer
     ++axis;
   }
   if (elements > 0 && v.data == nullptr) throw usage_error(say("%s: %s has no memory", call, name));
+}
+
+/// Elements that are written must not share memory: each axis must step over all that axes of smaller strides span.
+template <class V>
+void check_written(const char* call, const char* name, const V& v) {
+  for (extent const each : v.extents) {
+    if (each == 0) return;
+  }
+  bool done[V::rank] = {};
+  extent span = 0;  // from the first element to the last, over the axes done
+  for (int turn = 0; turn < V::rank; ++turn) {
+    int next = -1;
+    extent step = 0;
+    for (int axis = 0; axis < V::rank; ++axis) {
+      extent const stride = v.strides[axis] < 0 ? -v.strides[axis] : v.strides[axis];
+      if (!done[axis] && (next < 0 || stride < step)) next = axis, step = stride;
+    }
+    done[next] = true;
+    if (v.extents[next] == 1) continue;
+    if (step <= span) {
+      throw alias_error(
+          say("%s: %s has a stride of %lld along axis %d, within what other axes span; elements that are "
+              "written need memory of their own",
+              call, name, static_cast<long long>(v.strides[next]), next));
+    }
+    span += (v.extents[next] - 1) * step;
+  }
+}
+
+/// Numbers per head: all of them, or none.
+template <class V>
+void check_sinks(const char* call, const char* name, const V& v, extent heads) {
+  if (v.data != nullptr && v.extents[0] != heads) {
+    throw shape_error(say("%s: %s has %lld heads, the problem has %lld", call, name,
+                          static_cast<long long>(v.extents[0]), static_cast<long long>(heads)));
+  }
 }
 
 /// Host memory for an arena, when the caller gave none.
@@ -129,18 +178,34 @@ class planned {
   const P& described() const { return problem_; }
 
  protected:
-  /// Without memory, it takes its own.
+  /// In memory of its own, which must be host memory.
+  planned(const A& attend, const P& p)
+      : attend_(attend),
+        problem_(placed(attend, p)),
+        owned_(measure(attend, p)),
+        memory_(owned_.data(), measure(attend, p)),
+        work_(attend_, problem_, memory_) {}
+
+  /// In the caller's memory. \throws usage_error when that is none
   planned(const A& attend, const P& p, void* memory, extent bytes)
       : attend_(attend),
         problem_(placed(attend, p)),
-        owned_(memory == nullptr ? bytes : 0),
-        memory_(memory == nullptr ? owned_.data() : memory, bytes),
+        owned_(0),
+        memory_(given(memory, bytes), bytes),
         work_(attend_, problem_, memory_) {}
 
   A attend_;
   P problem_;
 
  private:
+  static void* given(void* memory, extent bytes) {
+    if (memory == nullptr && bytes > 0) {
+      throw usage_error(
+          say("plan: %lld bytes of scratch at no address; was the memory allocated?", static_cast<long long>(bytes)));
+    }
+    return memory;
+  }
+
   scratch_memory<space> owned_;
   arena<space> memory_;
 

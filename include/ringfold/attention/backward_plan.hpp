@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ringfold/attention/arguments.hpp>
+#include <ringfold/attention/sinks.hpp>
 
 /// \file
 /// The outermost call of a backward pass.
@@ -28,12 +29,6 @@ struct subtract_from {
     from -= term;
   }
 };
-
-/// The first element of every row and head.
-template <class T, class Space>
-view<T, 3, Space> first_of_rows(const view<T, 4, Space>& v) {
-  return {v.data, {v.extents[0], v.extents[1], v.extents[2]}, {v.strides[0], v.strides[1], v.strides[2]}};
-}
 
 /// All that a backward plan takes from an arena.
 template <class A, class P>
@@ -81,9 +76,10 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
   using input = argument<const element, 4, space>;
   using output = argument<element, 4, space>;
   using numbers = argument<const sum, 3, space>;
+  using per_head = argument<const sum, 1, space>;
 
   /// \throws usage_error when the problem does not fit the attention; nothing has been sent then.
-  backward_plan(const A& attend, const P& p) : backward_plan(attend, p, nullptr, backward_workspace_bytes(attend, p)) {
+  backward_plan(const A& attend, const P& p) : base(attend, p) {
     static_assert(std::is_same_v<space, host_space>,
                   "[ringfold] backward_plan: only host memory is taken for you; pass memory of "
                   "backward_workspace_bytes(attend, problem)");
@@ -94,15 +90,22 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
 
   /// The gradients of q, k and v from that of out, [batch, rows, heads, value_dim], and optionally that of lse.
   ///
-  /// q, k, v, out and lse are those of the forward call. Sums are kept in the accumulation type and rounded once.
+  /// q, k, v, out, lse and sinks are those of the forward call. dsinks, one for each head, is over this rank's rows
+  /// alone, as a data-parallel gradient: add it up over the ranks. Sums are kept in the accumulation type and rounded once.
   /// Rows that saw nothing, and keys that nobody saw, get exactly 0.
   /// \throws shape_error, alias_error, usage_error before anything is sent; what the communicator throws afterwards.
   void backward(input q, input k, input v, input out, numbers lse, input dout, output dq, output dk, output dv,
-                numbers dlse = {}, stream on = {}) {
+                numbers dlse = {}, per_head sinks = {}, argument<sum, 1, space> dsinks = {}, stream on = {}) {
     check(q, k, v, out, lse, dout, dq, dk, dv, dlse);
+    detail::check_sinks("backward", "sinks", sinks.at, problem_.head.query);
+    detail::check_sinks("backward", "dsinks", dsinks.at, problem_.head.query);
+    if (dsinks.at.data != nullptr && sinks.at.data == nullptr) {
+      throw usage_error(say("backward: dsinks asked for without sinks; give those of the forward call"));
+    }
     on.elementwise(detail::row_product{problem_.value_dim, out.at.strides[dim_axis], dout.at.strides[dim_axis]},
-                   work_.delta, detail::first_of_rows(out.at), detail::first_of_rows(dout.at));
+                   work_.delta, first_of_rows(out.at), first_of_rows(dout.at));
     if (dlse.at.data != nullptr) on.elementwise(detail::subtract_from{}, work_.delta, dlse.at);
+    if (dsinks.at.data != nullptr) detail::sink_gradients(on, sinks.at, lse.at, work_.delta, dsinks.at);
     auto const to_q = summed(work_.dq, dq.at), to_k = summed(work_.dk, dk.at), to_v = summed(work_.dv, dv.at);
     on.elementwise(elementwise::set_zero{}, to_k);
     on.elementwise(elementwise::set_zero{}, to_v);
@@ -146,6 +149,7 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
     sized("dv", dv, {p.batch, keys, p.head.key, p.value_dim});
     if (dlse.at.data != nullptr) sized("dlse", dlse, {p.batch, rows, p.head.query});
     auto const apart = [&](const char* name, const output& written) {
+      detail::check_written("backward", name, written.at);
       auto const from = [&](const char* other, const auto& read) {
         detail::refuse_overlap("backward", name, written.at, other, read.at);
       };

@@ -56,6 +56,10 @@ class queries_at_home {
 
   int ranks() const { return comm_.size() * inner_.ranks(); }
   int owner() const { return comm_.rank() * axis_of(comm_).stride + inner_.owner(); }
+  int owner_of(int index) const {
+    return index % comm_.size() * axis_of(comm_).stride + inner_.owner_of(index / comm_.size());
+  }
+  extent fewest_heads() const { return inner_.fewest_heads(); }
 
   template <class P>
   bool needs(const P& p, int query_owner, int key_owner) const {

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include <ringfold/attention/arguments.hpp>
+#include <ringfold/attention/sinks.hpp>
 #include <ringfold/core/reject.hpp>
 
 /// \file
@@ -58,7 +59,7 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
   using output = argument<element, 4, space>;
 
   /// \throws usage_error when the problem does not fit the attention; nothing has been sent then.
-  plan(const A& attend, const P& p) : plan(attend, p, nullptr, workspace_bytes(attend, p)) {
+  plan(const A& attend, const P& p) : base(attend, p) {
     static_assert(
         std::is_same_v<space, host_space>,
         "[ringfold] plan: only host memory is taken for you; pass memory of workspace_bytes(attend, problem)");
@@ -69,21 +70,31 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
 
   /// Attention of this rank's rows: q [batch, rows, heads, dim], k and v with kv heads, out with value_dim, and
   /// optionally the log-sum-exp (natural, [batch, rows, heads], -inf where a row saw nothing and out is 0).
+  /// Sinks, one for each head in the accumulation type, take weight from every row, exp(sink), once: lse includes it.
   /// \throws shape_error, alias_error, usage_error before anything is sent; what the communicator throws afterwards.
-  void forward(input q, input k, input v, output out, argument<sum, 3, space> lse = {}, stream on = {}) {
+  void forward(input q, input k, input v, output out, argument<sum, 3, space> lse = {},
+               argument<const sum, 1, space> sinks = {}, stream on = {}) {
     if (lse.at.data == nullptr) lse.at = work_.lse;
     check(q, k, v, out, lse);
+    detail::check_sinks("forward", "sinks", sinks.at, problem_.head.query);
     attend_.prepare(work_.state, q.at, on);
     attend_.accumulate(work_.state, block<element, space>{k.at, v.at, problem_.owner, problem_.head.first_key}, on);
     if constexpr (std::is_same_v<element, sum>) {
-      attend_.close(work_.state, partial<sum, space>{out.at, lse.at}, on);
+      finish(out.at, lse.at, sinks.at, on);
     } else {
-      attend_.close(work_.state, partial<sum, space>{work_.output, lse.at}, on);
+      finish(work_.output, lse.at, sinks.at, on);
       on.elementwise(elementwise::round_to{}, out.at, work_.output);
     }
   }
 
  private:
+  /// What happens once, after everything was folded in and before rounding.
+  void finish(const view<sum, 4, space>& o, const view<sum, 3, space>& lse, const view<const sum, 1, space>& sinks,
+              stream on) {
+    attend_.close(work_.state, partial<sum, space>{o, lse}, on);
+    if (sinks.data != nullptr) detail::apply_sinks(on, sinks, o, lse);
+  }
+
   void check(const input& q, const input& k, const input& v, const output& out,
              const argument<sum, 3, space>& lse) const {
     P const& p = problem_;
@@ -94,6 +105,7 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
     detail::check_view("forward", "out", out.at, {p.batch, rows, p.head.query, p.value_dim});
     detail::check_view("forward", "lse", lse.at, {p.batch, rows, p.head.query});
     auto const apart = [&](const char* name, const auto& written) {
+      detail::check_written("forward", name, written.at);
       detail::refuse_overlap("forward", name, written.at, "q", q.at);
       detail::refuse_overlap("forward", name, written.at, "k", k.at);
       detail::refuse_overlap("forward", name, written.at, "v", v.at);

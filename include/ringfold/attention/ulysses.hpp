@@ -35,14 +35,20 @@ class ulysses_attention {
 
   int ranks() const { return comm_.size() * inner_.ranks(); }
   int owner() const { return comm_.rank() * axis_of(comm_).stride + inner_.owner(); }
+  int owner_of(int index) const {
+    return index % comm_.size() * axis_of(comm_).stride + inner_.owner_of(index / comm_.size());
+  }
+  extent fewest_heads() const { return comm_.size() * inner_.fewest_heads(); }
 
   /// The problem of the inner attention: rows of the whole group, a share of the heads.
   /// \throws usage_error when there are more ranks than query heads.
   template <class P>
   P inner(P p) const {
-    if (comm_.size() > p.head.query) {
-      throw usage_error(say("ulysses: %d ranks share %lld query heads; use at most %lld ranks here", comm_.size(),
-                            static_cast<long long>(p.head.query), static_cast<long long>(p.head.query)));
+    // On every rank alike, those with the smallest share of the heads included.
+    if (fewest_heads() > p.head.query) {
+      throw usage_error(say("ulysses: %lld ranks share %lld query heads; use at most %lld ranks here",
+                            static_cast<long long>(fewest_heads()), static_cast<long long>(p.head.query),
+                            static_cast<long long>(p.head.query)));
     }
     shares const mine = shares_of(p.head, comm_.rank());
     p.queries = p.queries.merged(axis_of(comm_));

@@ -40,7 +40,7 @@ template <communicator C, class From, class To, int Rank, class Space, class Pla
 void all_gather(C& comm, view<From, Rank, Space> mine, view<To, Rank, Space> all, int along, Place place,
                 posting& lists, stream_t<C> stream, role what = role::other) {
   lists.clear();
-  stream.copy(piece_of(slice(all, along, place(comm.rank())), what), piece_of(mine, what));
+  copy_own(stream, piece_of(slice(all, along, place(comm.rank())), what), piece_of(mine, what));
   add_all_gather(
       lists, comm, piece_of(mine, what), [&](int origin) { return piece_of(slice(all, along, place(origin)), what); },
       [](int, int) { return true; });

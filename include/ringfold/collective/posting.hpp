@@ -39,6 +39,21 @@ struct posting {
   }
 };
 
+/// Copies the part that a rank would send itself. \throws shape_error when the two ends are not alike.
+template <class Stream>
+void copy_own(Stream on, const piece& to, const piece& from) {
+  for (int axis = 0; axis < 4; ++axis) {
+    if (to.extents[axis] == from.extents[axis] && to.type == from.type) continue;
+    throw shape_error(
+        say("the own part goes from [%lld, %lld, %lld, %lld] to [%lld, %lld, %lld, %lld]; both must be alike",
+            static_cast<long long>(from.extents[0]), static_cast<long long>(from.extents[1]),
+            static_cast<long long>(from.extents[2]), static_cast<long long>(from.extents[3]),
+            static_cast<long long>(to.extents[0]), static_cast<long long>(to.extents[1]),
+            static_cast<long long>(to.extents[2]), static_cast<long long>(to.extents[3])));
+  }
+  on.copy(to, from);
+}
+
 /// Rows, heads or other indices first .. first + count - 1 along one axis.
 struct range {
   extent first = 0;

@@ -40,7 +40,7 @@ void reduce_scatter(C& comm, view<From, Rank, Space> all, view<T, Rank, Space> m
   lists.run(comm, stream, pattern::all_to_all);
 
   auto const own = slice(all, along, place(me));
-  stream.copy(piece_of(mine, what), piece_of(me == 0 ? view<const T, Rank, Space>(own) : term_of(0), what));
+  copy_own(stream, piece_of(mine, what), piece_of(me == 0 ? view<const T, Rank, Space>(own) : term_of(0), what));
   for (int rank = 1; rank < size; ++rank) {
     stream.elementwise(elementwise::add_to{}, mine, rank == me ? view<const T, Rank, Space>(own) : term_of(rank));
   }

@@ -32,7 +32,8 @@ template <communicator C, class From, class To, int Rank, class Space, class A, 
 void add_reshard(posting& exchange, const C& comm, view<From, Rank, Space> from, view<To, Rank, Space> to,
                  const cut<A, B>& how, role what, stream_t<C> stream) {
   int const me = comm.rank(), size = comm.size();
-  stream.copy(piece_of(slice(to, how.join, how.from(me)), what), piece_of(slice(from, how.split, how.to(me)), what));
+  copy_own(stream, piece_of(slice(to, how.join, how.from(me)), what),
+           piece_of(slice(from, how.split, how.to(me)), what));
   for (int step = 0; step < schedule::tournament::steps(size); ++step) {
     int const peer = schedule::tournament::partner(me, size, step);
     if (peer == me) continue;

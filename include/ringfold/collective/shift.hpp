@@ -24,7 +24,7 @@ bool shift(C& comm, view<From, Rank, Space> from, view<To, Rank, Space> to, int 
   int const target = peer_at(distance), source = peer_at(-distance);
   lists.clear();
   if (source == me) {
-    stream.copy(piece_of(to, what), piece_of(from, what));
+    copy_own(stream, piece_of(to, what), piece_of(from, what));
     return true;
   }
   if (target >= 0) lists.send(piece_of(from, what, wire(comm, target)));

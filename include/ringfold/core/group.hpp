@@ -16,8 +16,9 @@ class group {
   using stream = stream_t<C>;
 
   /// \throws usage_error when the caller is not a member or a member does not exist.
-  group(C all, int first, int stride, int count) : all_(all), first_(first), stride_(stride), count_(count) {
-    int const offset = all_.rank() - first;
+  group(C all, int first, int stride, int count)
+      : all_(all), first_(first), stride_(stride), count_(count), owner_stride_(axis_of(all_).stride * stride) {
+    extent const offset = extent{all_.rank()} - first;
     bool const member = stride > 0 && offset >= 0 && offset % stride == 0 && offset / stride < count;
     if (!member || first < 0 || first + extent{count - 1} * stride >= all_.size()) {
       throw usage_error(say("group: first %d, stride %d, count %d of %d ranks does not hold rank %d", first, stride,
@@ -27,7 +28,14 @@ class group {
 
   int rank() const noexcept { return (all_.rank() - first_) / stride_; }
   int size() const noexcept { return count_; }
-  ringfold::axis axis() const { return {axis_of(all_).stride * stride_, count_}; }
+  ringfold::axis axis() const { return {owner_stride_, count_}; }
+
+  /// The same ranks as a world of their own: a layout then has their number of ranks, and grids begin with them.
+  group as_whole() const {
+    group same = *this;
+    same.owner_stride_ = 1;
+    return same;
+  }
   int wire(int rank) const { return ringfold::wire(all_, first_ + rank * stride_); }
   request_t<C> post(exchange x, stream s) { return all_.post(x, s); }
   void poison(std::exception_ptr why) noexcept
@@ -39,6 +47,7 @@ class group {
  private:
   C all_;
   int first_, stride_, count_;
+  int owner_stride_;  // between its ranks, in the numbering of owners
 };
 
 /// Ranks laid out as rows x columns, row by row: rank = row * columns + column.

@@ -82,6 +82,14 @@ constexpr view<T, Rank, Space> transposed(view<T, Rank, Space> whole, int a, int
   return whole;
 }
 
+/// The elements of [batch, row, head] that stand first in their rows of [batch, row, head, dim].
+template <class T, class Space>
+constexpr view<T, 3, Space> first_of_rows(const view<T, 4, Space>& of) {
+  view<T, 3, Space> made{of.data, {}, {}};
+  for (int axis = 0; axis < 3; ++axis) made.extents[axis] = of.extents[axis], made.strides[axis] = of.strides[axis];
+  return made;
+}
+
 /// Specialise for a tensor that you do not own: `static view<T, 4> as_view(Tensor& t)`.
 template <class Tensor>
 struct tensor_traits;

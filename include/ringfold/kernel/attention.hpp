@@ -19,6 +19,8 @@ concept attention_type = std::copyable<A> && requires(const A& a) {
   typename A::stream;
   { a.ranks() } -> std::same_as<int>;
   { a.owner() } -> std::same_as<int>;
+  { a.owner_of(int{}) } -> std::same_as<int>;
+  { a.fewest_heads() } -> std::same_as<extent>;
 };
 
 /// The state that an attention opens for problems P.
@@ -56,7 +58,8 @@ concept has_close = has_state<A, P, Stream> &&
 /// - `close(s, partial, stream)` writes the normalised output and the log-sum-exp. Rows that saw nothing: 0 and -inf.
 /// - `needs(p, q_owner, k_owner)`: whether the block of k_owner changes the state of q_owner. A pure function of the
 ///   problem: every rank evaluates it for every other, and what nobody needs does not travel.
-/// - `ranks()` and `owner()`: how many shards this attention spans, and which of them is the caller's.
+/// - `ranks()` and `owner()`: how many shards this attention spans, and which of them is the caller's;
+///   `owner_of(index)` numbers them all, and `fewest_heads()` is how many query heads its ranks must have to share.
 template <class A, class P, class Stream>
 concept attention = attention_type<A> && detail::has_needs<A, P> && detail::has_prepare<A, P, Stream> &&
                     detail::has_accumulate<A, P, Stream> && detail::has_close<A, P, Stream>;
@@ -98,7 +101,8 @@ template <class A>
 struct not_an_attention {
   static_assert(attention_type<A>,
                 "[ringfold] not an attention: derive a kernel from ringfold::local_attention, or add    using stream "
-                "= ringfold::host_stream; int ranks() const; int owner() const;");
+                "= ringfold::host_stream; int ranks() const; int owner() const; int owner_of(int) const; extent "
+                "fewest_heads() const;");
 };
 
 /// What a parallelism demands of its communicator and its inner attention; the first line of its class.
@@ -151,10 +155,12 @@ struct local_attention {
 
   int ranks() const { return 1; }
   int owner() const { return 0; }
+  int owner_of(int) const { return 0; }
+  extent fewest_heads() const { return 1; }
 
   template <class P>
   bool needs(const P& p, int query_owner, int key_owner) const {
-    return visible(p.mask_of, p.queries.segments(query_owner), p.keys.segments(key_owner));
+    return p.batch > 0 && visible(p.mask_of, p.queries.segments(query_owner), p.keys.segments(key_owner));
   }
 };
 

@@ -42,6 +42,13 @@ void check_block(const P& p, const block<T, Space>& kv) {
     throw usage_error(say("block: owner %d; the keys lie on ranks 0..%d", kv.owner, p.keys.ranks() - 1));
   }
   extent const heads = kv.k.extents[head_axis], rows = p.keys.rows(kv.owner);
+  extent const first = kv.first_key - p.head.first_key;
+  if (first < 0 || first + heads > p.head.key) {
+    throw shape_error(say("block: key heads %lld..%lld; the problem has %lld..%lld",
+                          static_cast<long long>(kv.first_key), static_cast<long long>(kv.first_key + heads - 1),
+                          static_cast<long long>(p.head.first_key),
+                          static_cast<long long>(p.head.first_key + p.head.key - 1)));
+  }
   check_extents("k", kv.k, {p.batch, rows, heads, p.dim});
   check_extents("v", kv.v, {p.batch, rows, heads, p.value_dim});
 }

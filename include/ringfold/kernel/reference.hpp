@@ -45,7 +45,7 @@ struct reference_backward_state {
 /// The running softmax of one query: its largest score so far, the sum of weights and of weighted values.
 template <class A, class T>
 void fold_key(A score, A& maximum, A& sum, A* o, const T* value, extent stride, extent dim) {
-  using numbers::fma, numbers::max;
+  using exponential::exp2, numbers::fma, numbers::max;
   A const none = A(-__builtin_inf()), before = maximum;
   maximum = max(before, score);
   A const top = maximum == none ? A(0.0) : maximum;  // -inf less -inf is not a number
@@ -61,7 +61,7 @@ void fold_key(A score, A& maximum, A& sum, A* o, const T* value, extent stride, 
 /// Any number type serves: one with scalar_traits, made from double, with + - * / < == and, found by
 /// argument-dependent lookup, exp2, log2, fma and max. It must be trivially copyable.
 /// Queries are copied by prepare(); keys and values are read during accumulate() only.
-/// A score of -inf counts as hidden. Memory: batch * rows * heads * (dim + value_dim + 2) accumulators.
+/// Numbers that are not finite go through IEEE arithmetic. Memory: batch * rows * heads * (dim + value_dim + 2) accumulators.
 /// Source: Milakov and Gimelshein, Online normalizer calculation for softmax (2018).
 struct reference_kernel : local_attention {
   /// \throws size_overflow, or usage_error when the arena is too small.
@@ -104,6 +104,7 @@ struct reference_kernel : local_attention {
   template <class P, class Base>
   void close(detail::reference_state<P>& s, partial<typename P::accumulate, host_space, Base> out, host_stream) const {
     using A = typename P::accumulate;
+    using exponential::log2;
     const P& p = s.p;
     detail::check_partial(p, out);
     for (extent b = 0; b < p.batch; ++b) {
@@ -167,7 +168,7 @@ struct reference_kernel : local_attention {
   static void fold_back(detail::reference_backward_state<P>& s, const block<typename P::element>& kv,
                         const block_gradient<typename P::accumulate>& to, extent row, extent key_row) {
     using A = typename P::accumulate;
-    using detail::numbers::fma;
+    using exponential::exp2, detail::numbers::fma;
     const P& p = s.p;
     auto const range = detail::readers(p.head, kv.first_key, kv.k.extents[head_axis]);
     for (extent b = 0; b < p.batch; ++b) {

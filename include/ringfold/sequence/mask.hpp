@@ -34,7 +34,8 @@ class band {
 
   constexpr band() = default;
   /// \throws usage_error when a width is negative.
-  constexpr band(extent left, extent right) : left_(left), right_(right) {
+  constexpr band(extent left, extent right)
+      : left_(left < unbounded ? left : unbounded), right_(right < unbounded ? right : unbounded) {
     if (left < 0 || right < 0) {
       throw usage_error(say("window: widths %lld, %lld; none may be negative", static_cast<long long>(left),
                             static_cast<long long>(right)));

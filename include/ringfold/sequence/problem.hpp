@@ -38,7 +38,6 @@ struct problem {
   int owner = 0;  ///< whose queries the caller holds, in the layout of the queries
   heads head;
   extent batch = 1;
-  extent first_batch = 0;
   extent dim = 0;
   extent value_dim = 0;
   Mask mask_of{};
@@ -67,21 +66,15 @@ problem<T, Mask> make_problem(layout queries, layout keys, shape s, Mask mask_of
     throw shape_error(
         say("problem: %lld heads are not a multiple of %lld kv heads", number(s.heads), number(s.kv_heads)));
   }
+  if (!(score.scale - score.scale == 0))
+    throw usage_error(say("problem: a scale of %g; it must be finite", score.scale));
   if (queries.ranks() == 0 || queries.ranks() != keys.ranks()) {
     throw shape_error(say("problem: queries lie on %d ranks, keys on %d; both need the same number, at least 1",
                           queries.ranks(), keys.ranks()));
   }
   if (score.scale == 0) score.scale = 1 / detail::square_root(static_cast<double>(s.dim));
-  problem<T, Mask> made{static_cast<layout&&>(queries),
-                        static_cast<layout&&>(keys),
-                        0,
-                        {},
-                        s.batch,
-                        0,
-                        s.dim,
-                        s.value_dim,
-                        mask_of,
-                        score};
+  problem<T, Mask> made{
+      static_cast<layout&&>(queries), static_cast<layout&&>(keys), 0, {}, s.batch, s.dim, s.value_dim, mask_of, score};
   made.head = {0, s.heads, 0, s.kv_heads, s.heads / s.kv_heads};
   return made;
 }

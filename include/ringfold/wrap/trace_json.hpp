@@ -66,6 +66,11 @@ inline void write_chrome_json(span<const trace_run> runs, std::ostream& to) {
     dropped += run.dropped;
     to << separator << say(R"({"ph":"M","pid":%d,"name":"process_name","args":{"name":")", process).text;
     for (const char* c = run.name; *c != 0; ++c) {
+      bool const control = static_cast<unsigned char>(*c) < 0x20;
+      if (control) {
+        to << say("\\u%04x", static_cast<unsigned>(*c)).text;
+        continue;
+      }
       if (*c == '"' || *c == '\\') to << '\\';
       to << *c;
     }

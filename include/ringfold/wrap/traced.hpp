@@ -98,6 +98,8 @@ class traced<A> {
 
   int ranks() const { return inner_.ranks(); }
   int owner() const { return inner_.owner(); }
+  int owner_of(int index) const { return inner_.owner_of(index); }
+  extent fewest_heads() const { return inner_.fewest_heads(); }
 
   template <class P>
   bool needs(const P& p, int query_owner, int key_owner) const {

@@ -1,0 +1,135 @@
+#include <ringfold/attention/sinks.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include <ringfold/attention/backward_plan.hpp>
+#include <ringfold/attention/plan.hpp>
+#include <ringfold/kernel/reference.hpp>
+
+#include "support/schedules.hpp"
+
+using namespace ringfold;
+
+namespace {
+
+constexpr extent tokens = 11, head_count = 4, width = 3;
+constexpr auto order = sharded::memory_order::bshd;
+
+// Attention with sinks by its definition: one more term, exp(sink), in every denominator.
+struct definition {
+  std::vector<double> q, k, v, sinks;
+  band mask;
+
+  oracle::result forward() const {
+    auto made = oracle::attention({1, tokens, tokens, head_count, head_count, width, width}, q, k, v,
+                                  [&](extent i, extent j) { return mask.allows(i, j); });
+    for (std::size_t row = 0; row < made.lse.size(); ++row) {
+      double const sink = sinks[row % head_count], total = std::log(std::exp(made.lse[row]) + std::exp(sink));
+      for (std::size_t d = 0; d < width; ++d) made.o[row * width + d] *= std::exp(made.lse[row] - total);
+      made.lse[row] = total;
+    }
+    return made;
+  }
+  double value(const std::vector<double>& dout, const std::vector<double>& dlse) const {
+    auto const made = forward();
+    double sum = 0;
+    for (std::size_t i = 0; i < made.o.size(); ++i) sum += made.o[i] * dout[i];
+    for (std::size_t i = 0; i < made.lse.size(); ++i) sum += made.lse[i] * dlse[i];
+    return sum;
+  }
+};
+
+double slope(definition& of, std::vector<double>& numbers, std::size_t i, const std::vector<double>& dout,
+             const std::vector<double>& dlse) {
+  double const kept = numbers[i], step = 1e-5;
+  numbers[i] = kept + step;
+  double const above = of.value(dout, dlse);
+  numbers[i] = kept - step;
+  double const below = of.value(dout, dlse);
+  numbers[i] = kept;
+  return (above - below) / (2 * step);
+}
+
+}  // namespace
+
+TEST_CASE("sinks count once, whatever the schedule and the number of ranks, forward and backward") {
+  for (int const ranks : {1, 2, 3, 4}) {
+    for (auto const which : schedules::names) {
+      CAPTURE(ranks);
+      CAPTURE(static_cast<int>(which));
+      // The last head has none; with this mask the first row of heads sees one key only.
+      definition exact{oracle::uniform<double>(tokens * head_count * width, 1),
+                       oracle::uniform<double>(tokens * head_count * width, 2),
+                       oracle::uniform<double>(tokens * head_count * width, 3),
+                       {0.3, -2.0, 4.0, -INFINITY},
+                       causal()};
+      auto const dout = oracle::uniform<double>(tokens * head_count * width, 4);
+      auto const dlse = oracle::uniform<double>(tokens * head_count, 5);
+      layout const where = zigzag(tokens, ranks);
+      std::vector<double> o(dout.size()), lse(dlse.size()), dq(dout.size()), dk(dout.size()), dv(dout.size());
+      std::vector<double> dsinks(head_count, 0.0);
+      std::mutex guard;
+      run_ranks(ranks, [&](threads comm) {
+        int const me = comm.rank();
+        extent const rows = where.rows(me);
+        auto const shard = [&](const std::vector<double>& all, extent dim = width) {
+          return sharded::scatter<double>(all, where, me, order, 1, head_count, dim);
+        };
+        auto const q = shard(exact.q), k = shard(exact.k), v = shard(exact.v), of_out = shard(dout);
+        auto const of_lse = shard(dlse, 1);
+        std::vector<double> part[5];
+        for (auto& each : part) each.resize(static_cast<std::size_t>(rows * head_count * width));
+        auto const tensor = [&](int i) { return dense(part[i].data(), 1, rows, head_count, width); };
+        std::vector<double> lses(static_cast<std::size_t>(rows * head_count)), of_sinks(head_count, 9);
+        auto const lse_view = dense(lses.data(), 1, rows, head_count);
+        auto const sinks = dense(exact.sinks.data(), head_count);
+        auto const problem = make_problem<double>(where, {.heads = head_count, .dim = width}, causal());
+        schedules::with(which, comm, reference_kernel{}, [&](auto attend) {
+          plan(attend, problem).forward(q, k, v, tensor(0), lse_view, sinks);
+          backward_plan(attend, problem)
+              .backward(q, k, v, tensor(0), lse_view, of_out, tensor(1), tensor(2), tensor(3),
+                        dense(of_lse.memory.data(), 1, rows, head_count), sinks, dense(of_sinks.data(), head_count));
+        });
+        std::lock_guard const lock(guard);
+        sharded::gather(o, part[0], where, me, 1, head_count * width);
+        sharded::gather(lse, lses, where, me, 1, head_count);
+        sharded::gather(dq, part[1], where, me, 1, head_count * width);
+        sharded::gather(dk, part[2], where, me, 1, head_count * width);
+        sharded::gather(dv, part[3], where, me, 1, head_count * width);
+        for (std::size_t h = 0; h < head_count; ++h) dsinks[h] += of_sinks[h];
+      });
+      auto const wanted = exact.forward();
+      CHECK(oracle::compare(o, wanted.o).relative < 1e-14);
+      CHECK(oracle::compare(lse, wanted.lse).largest < 1e-13);
+      for (std::size_t i = 0; i < dq.size(); i += 7) {
+        CHECK(dq[i] == doctest::Approx(slope(exact, exact.q, i, dout, dlse)).epsilon(1e-7));
+        CHECK(dk[i] == doctest::Approx(slope(exact, exact.k, i, dout, dlse)).epsilon(1e-7));
+        CHECK(dv[i] == doctest::Approx(slope(exact, exact.v, i, dout, dlse)).epsilon(1e-7));
+      }
+      for (std::size_t h = 0; h + 1 < head_count; ++h) {
+        CHECK(dsinks[h] == doctest::Approx(slope(exact, exact.sinks, h, dout, dlse)).epsilon(1e-7));
+      }
+      CHECK(dsinks.back() == 0);
+    }
+  }
+}
+
+TEST_CASE("rows that see nothing but a sink are 0; sinks that do not fit are refused") {
+  run_ranks(1, [](threads comm) {
+    auto const problem = make_problem<bf16>(contiguous(3, 1), contiguous(2, 1), {.heads = 2, .dim = 2}, window(0));
+    std::vector<bf16> q(12, bf16(1.0F)), k(8, bf16(1.0F)), out(12, bf16(9.0F));
+    std::vector<float> lse(6), sinks = {0.5F, -INFINITY};
+    plan run(ring(comm, reference_kernel{}), problem);
+    auto const tensor = [](auto& of, extent rows) { return dense(of.data(), 1, rows, 2, 2); };
+    run.forward(tensor(q, 3), tensor(k, 2), tensor(k, 2), tensor(out, 3), dense(lse.data(), 1, 3, 2),
+                dense(sinks.data(), 2));
+    CHECK(static_cast<float>(out[8]) == 0);
+    CHECK(lse[4] == 0.5F);
+    CHECK(lse[5] == -INFINITY);
+    CHECK_THROWS_WITH_AS(run.forward(tensor(q, 3), tensor(k, 2), tensor(k, 2), tensor(out, 3),
+                                     dense(lse.data(), 1, 3, 2), dense(sinks.data(), 1)),
+                         "forward: sinks has 1 heads, the problem has 2", shape_error);
+  });
+}

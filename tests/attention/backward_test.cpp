@@ -143,7 +143,6 @@ TEST_CASE("rows that see nothing and keys that nobody sees get exactly zero") {
     int const ranks = 4;
     auto const queries = contiguous(20, ranks), keys = contiguous(30, ranks);
     std::vector<float> q(20 * 4 * 6, 0.5F), k(30 * 4 * 6, 0.25F), dq(q.size(), 9), dk(k.size(), 9), dv(k.size(), 9);
-    std::mutex guard;
     run_ranks(ranks, [&](threads comm) {
       int const me = comm.rank();
       auto const p = make_problem<float>(queries, keys, {.heads = 4, .dim = 6}, window(0, 0));

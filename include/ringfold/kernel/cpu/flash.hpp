@@ -128,8 +128,8 @@ class flash_kernel : public detail::flash_backward {
         extent const row = used.row(lane), head = used.head(lane);
         A const sum = s.sum[at * lanes + lane];
         bool const empty = sum == 0;
-        out.lse(batch, row, head) =
-            empty ? -static_cast<A>(__builtin_inf()) : detail::log_sum<Base>(s.maximum[at * lanes + lane], log2(sum));
+        out.lse(batch, row, head) = empty ? -static_cast<A>(__builtin_inf())
+                                          : detail::log_sum<Base>(s.maximum[at * lanes + lane], exponential::log2(sum));
         const A* const from = s.rows + lane * p.value_dim;
         A* const to = &out.o(batch, row, head, 0);
         for (extent d = 0; d < p.value_dim; ++d) to[d * out.o.strides[dim_axis]] = empty ? 0 : from[d] / sum;

@@ -91,7 +91,8 @@ concept has_backward =
 /// - `backward_state(p, arena)` takes all memory, as state() does.
 /// - `prepare_backward(s, q, cotangent, stream)` starts queries with what is known of their results.
 /// - `accumulate_backward(s, block, gradient, stream)` adds the block's part to the queries' gradient, which is in the
-///   state, and these queries' part to the block's. Absent blocks change nothing, and their gradient has no memory.
+///   state, and these queries' part to the block's. Absent blocks change nothing, and their gradient has no memory;
+///   that of a block that is only on its way through, as no query here needs it, may have none either.
 /// - `close_backward(s, dq, stream)` writes the queries' gradient, in the accumulation type.
 template <class A, class P, class Stream>
 concept differentiable = attention<A, P, Stream> && detail::has_backward<A, P, Stream>;

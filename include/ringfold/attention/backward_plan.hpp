@@ -105,7 +105,7 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
     on.elementwise(detail::row_product{problem_.value_dim, out.at.strides[dim_axis], dout.at.strides[dim_axis]},
                    work_.delta, first_of_rows(out.at), first_of_rows(dout.at));
     if (dlse.at.data != nullptr) on.elementwise(detail::subtract_from{}, work_.delta, dlse.at);
-    if (dsinks.at.data != nullptr) detail::sink_gradients(on, sinks.at, lse.at, work_.delta, dsinks.at);
+    detail::sink_gradients(on, sinks.at, lse.at, work_.delta, dsinks.at);
     auto const to_q = summed(work_.dq, dq.at), to_k = summed(work_.dk, dk.at), to_v = summed(work_.dv, dv.at);
     on.elementwise(elementwise::set_zero{}, to_k);
     on.elementwise(elementwise::set_zero{}, to_v);

@@ -92,7 +92,7 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
   void finish(const view<sum, 4, space>& o, const view<sum, 3, space>& lse, const view<const sum, 1, space>& sinks,
               stream on) {
     attend_.close(work_.state, partial<sum, space>{o, lse}, on);
-    if (sinks.data != nullptr) detail::apply_sinks(on, sinks, o, lse);
+    detail::apply_sinks(on, sinks, o, lse);
   }
 
   void check(const input& q, const input& k, const input& v, const output& out,

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <type_traits>
+
 #include <ringfold/algebra/softmax_merge.hpp>
 
 /// \file
@@ -41,25 +43,35 @@ view<T, 3, Space> per_head(const view<T, 1, Space>& of, extent batch, extent row
   return {of.data, {batch, rows, of.extents[0]}, {0, 0, of.strides[0]}};
 }
 
-/// Merges every head's sink into its rows.
+/// Merges every head's sink into its rows, where there are any.
 template <class Stream, class Sum, class Space>
 void apply_sinks(Stream on, const view<const Sum, 1, Space>& sinks, const view<Sum, 4, Space>& o,
                  const view<Sum, 3, Space>& lse) {
-  on.elementwise(apply_sink{o.extents[3], o.strides[3]}, lse, per_head(sinks, o.extents[0], o.extents[1]),
-                 first_of_rows(o));
+  if (sinks.data == nullptr) return;
+  if constexpr (std::is_floating_point_v<Sum>) {
+    on.elementwise(apply_sink{o.extents[3], o.strides[3]}, lse, per_head(sinks, o.extents[0], o.extents[1]),
+                   first_of_rows(o));
+  } else {
+    throw usage_error(say("sinks: the sums of this element type are neither float nor double"));
+  }
 }
 
-/// Writes the gradients of the sinks over this rank's rows.
+/// Writes the gradients of the sinks over this rank's rows, where they are asked for.
 template <class Stream, class Sum, class Space>
 void sink_gradients(Stream on, const view<const Sum, 1, Space>& sinks, const view<const Sum, 3, Space>& lse,
                     const view<Sum, 3, Space>& delta, const view<Sum, 1, Space>& to) {
-  auto const first_of_heads = [](const auto& of) {
-    return view<const Sum, 1, Space>{of.data, {of.extents[2]}, {of.strides[2]}};
-  };
-  on.elementwise(
-      sink_gradient{
-          lse.extents[0], lse.extents[1], {lse.strides[0], lse.strides[1]}, {delta.strides[0], delta.strides[1]}},
-      to, sinks, first_of_heads(lse), first_of_heads(delta));
+  if (to.data == nullptr) return;
+  if constexpr (std::is_floating_point_v<Sum>) {
+    auto const first_of_heads = [](const auto& of) {
+      return view<const Sum, 1, Space>{of.data, {of.extents[2]}, {of.strides[2]}};
+    };
+    on.elementwise(
+        sink_gradient{
+            lse.extents[0], lse.extents[1], {lse.strides[0], lse.strides[1]}, {delta.strides[0], delta.strides[1]}},
+        to, sinks, first_of_heads(lse), first_of_heads(delta));
+  } else {
+    throw usage_error(say("sinks: the sums of this element type are neither float nor double"));
+  }
 }
 
 }  // namespace ringfold::detail

@@ -90,7 +90,7 @@ RINGFOLD_HD T power_of_2(T x, T rounded, T rest) {
 
 }  // namespace detail
 
-/// Not in ringfold itself: whoever uses that namespace whole keeps the exp2 and log2 of <cmath>.
+/// Not in ringfold itself: whoever uses that namespace whole keeps the exp2 and log2 of the standard library.
 namespace exponential {
 
 /// 2^x for float and double, within 1 ulp; integers are exact, -inf gives 0, +inf and overflow give +inf, NaN gives NaN.

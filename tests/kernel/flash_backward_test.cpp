@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/kernel/cpu/flash_backward.hpp>
 
 #include <doctest/doctest.h>

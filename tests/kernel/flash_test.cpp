@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/kernel/cpu/flash.hpp>
 #include <ringfold/kernel/reference.hpp>
 

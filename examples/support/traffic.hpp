@@ -58,6 +58,35 @@ inline share share_of(number total, number parts, number part) {
   return {first, first + each + (part < more ? 1 : 0)};
 }
 
+/// A grid of ranks row by row, and how a row's ranks share the heads.
+struct usp_grid {
+  std::vector<std::vector<int>> rows;
+  int row, column, across;
+  number heads, group;
+
+  usp_grid(const traffic& t, int me, int wide)
+      : rows(t.keys.size() / static_cast<std::size_t>(wide)),
+        row(me / wide),
+        column(me % wide),
+        across(wide),
+        heads(t.heads),
+        group(t.heads / t.kv_heads) {
+    for (int rank = 0; rank < static_cast<int>(t.keys.size()); ++rank) {
+      rows[static_cast<std::size_t>(rank / wide)].push_back(rank);
+    }
+  }
+  number query_heads(int j) const { return share_of(heads, across, j).end - share_of(heads, across, j).first; }
+  number key_heads(int j) const {
+    share const q = share_of(heads, across, j);
+    return (q.end - 1) / group - q.first / group + 1;
+  }
+};
+
+/// How many rows a rank holds.
+inline number count(const std::vector<std::vector<number>>& all, int rank) {
+  return static_cast<number>(all[static_cast<std::size_t>(rank)].size());
+}
+
 }  // namespace detail
 
 /// A ring over groups of ranks that act as one: members[g] are the ranks whose rows group g holds, holders[g] those
@@ -116,21 +145,10 @@ inline sent gather_traffic(const traffic& t, int me, number heads_at_once) {
 /// ulysses(rows of `across` neighbours, ring(columns, kernel)); across = all ranks is plain Ulysses.
 inline sent usp_traffic(const traffic& t, int me, int across) {
   if (t.batch == 0) return {};
-  int const size = static_cast<int>(t.keys.size()), down = size / across, row = me / across, column = me % across;
-  std::vector<std::vector<int>> rows(static_cast<std::size_t>(down));
-  for (int rank = 0; rank < size; ++rank) rows[static_cast<std::size_t>(rank / across)].push_back(rank);
-  auto const count = [](const std::vector<std::vector<number>>& all, int rank) {
-    return static_cast<number>(all[static_cast<std::size_t>(rank)].size());
-  };
-  number const group = t.heads / t.kv_heads;
-  auto const key_heads = [&](int j) {
-    auto const q = detail::share_of(t.heads, across, j);
-    return (q.end - 1) / group - q.first / group + 1;
-  };
-  auto const query_heads = [&](int j) {
-    auto const q = detail::share_of(t.heads, across, j);
-    return q.end - q.first;
-  };
+  using detail::count;
+  detail::usp_grid const grid(t, me, across);
+  auto const& rows = grid.rows;
+  int const row = grid.row, column = grid.column;
 
   sent made;
   auto const& mine = rows[static_cast<std::size_t>(row)];
@@ -142,14 +160,14 @@ inline sent usp_traffic(const traffic& t, int me, int across) {
   for (int j = 0; j < across; ++j) {
     if (j == column) continue;
     int const peer = row * across + j;
-    made.add(count(t.queries, me) * t.batch * query_heads(j) * t.dim * t.element_bytes);
-    if (needed) made.add(count(t.keys, me) * t.batch * key_heads(j) * (t.dim + t.value_dim) * t.element_bytes);
-    made.add(count(t.queries, peer) * t.batch * query_heads(column) * (t.value_dim + 1) * t.sum_bytes);
+    made.add(count(t.queries, me) * t.batch * grid.query_heads(j) * t.dim * t.element_bytes);
+    if (needed) made.add(count(t.keys, me) * t.batch * grid.key_heads(j) * (t.dim + t.value_dim) * t.element_bytes);
+    made.add(count(t.queries, peer) * t.batch * grid.query_heads(column) * (t.value_dim + 1) * t.sum_bytes);
     queries = queries || count(t.queries, me) + count(t.queries, peer) > 0;
     keys = keys || (needed && count(t.keys, me) + count(t.keys, peer) > 0);
   }
   made.steps += 2 * queries + keys;  // queries there, outputs back; keys and values
-  add_ring(made, t, rows, rows, row, key_heads(column));
+  add_ring(made, t, rows, rows, row, grid.key_heads(column));
   return made;
 }
 
@@ -238,21 +256,11 @@ inline sent gather_backward_traffic(const traffic& t, int me, number heads_at_on
 /// Backward of usp_traffic().
 inline sent usp_backward_traffic(const traffic& t, int me, int across) {
   if (t.batch == 0) return {};
-  int const size = static_cast<int>(t.keys.size()), down = size / across, row = me / across, column = me % across;
-  std::vector<std::vector<int>> rows(static_cast<std::size_t>(down));
-  for (int rank = 0; rank < size; ++rank) rows[static_cast<std::size_t>(rank / across)].push_back(rank);
-  auto const count = [](const std::vector<std::vector<number>>& all, int rank) {
-    return static_cast<number>(all[static_cast<std::size_t>(rank)].size());
-  };
-  auto const query_heads = [&](int j) {
-    auto const q = detail::share_of(t.heads, across, j);
-    return q.end - q.first;
-  };
-  auto const key_heads = [&](int j) {
-    auto const q = detail::share_of(t.heads, across, j);
-    number const group = t.heads / t.kv_heads;
-    return (q.end - 1) / group - q.first / group + 1;
-  };
+  using detail::count;
+  detail::usp_grid const grid(t, me, across);
+  auto const& rows = grid.rows;
+  int const row = grid.row, column = grid.column;
+
   sent made;
   auto const block = detail::joined(t.keys, rows[static_cast<std::size_t>(row)]);
   bool needed = false;
@@ -265,16 +273,16 @@ inline sent usp_backward_traffic(const traffic& t, int me, int across) {
     int const peer = row * across + j;
     number const both = t.dim + t.value_dim;
     // q and dout, lse and delta there; dq back; k and v there, dk and dv back.
-    made.add(count(t.queries, me) * t.batch * query_heads(j) * (both * t.element_bytes + 2 * t.sum_bytes));
-    made.add(count(t.queries, peer) * t.batch * query_heads(column) * t.dim * t.sum_bytes);
-    if (needed) made.add(count(t.keys, me) * t.batch * key_heads(j) * both * t.element_bytes);
-    if (needed) made.add(count(t.keys, peer) * t.batch * key_heads(column) * both * t.sum_bytes);
+    made.add(count(t.queries, me) * t.batch * grid.query_heads(j) * (both * t.element_bytes + 2 * t.sum_bytes));
+    made.add(count(t.queries, peer) * t.batch * grid.query_heads(column) * t.dim * t.sum_bytes);
+    if (needed) made.add(count(t.keys, me) * t.batch * grid.key_heads(j) * both * t.element_bytes);
+    if (needed) made.add(count(t.keys, peer) * t.batch * grid.key_heads(column) * both * t.sum_bytes);
     queries = queries || count(t.queries, me) + count(t.queries, peer) > 0;
     keys = keys || (needed && count(t.keys, me) + count(t.keys, peer) > 0);
   }
   made.steps += 2 * queries + 2 * keys;
-  add_ring(made, t, rows, rows, row, key_heads(column));
-  detail::add_ring_back(made, t, rows, rows, row, key_heads(column));
+  add_ring(made, t, rows, rows, row, grid.key_heads(column));
+  detail::add_ring_back(made, t, rows, rows, row, grid.key_heads(column));
   return made;
 }
 

@@ -20,8 +20,9 @@ namespace ringfold {
 ///
 /// Backward, gradients of keys and values follow their blocks one step behind; that of the own block stays at home.
 /// **Steps** 2 * (P - 1). **Bytes** blocks as forward; gradients as many elements in the accumulation type, less what
-/// masks spare. **Memory** four gradients of the longest shard more: three on their way, one home. **Order** a gradient's terms
-/// are added in ring order from its owner on. **Overlap** blocks and gradients travel while a block is worked on.
+/// masks spare. **Memory** four gradients of the longest shard more: three on their way, one home.
+/// **Order** a gradient's terms are added in ring order from its owner on.
+/// **Overlap** blocks and gradients travel while a block is worked on.
 /// Source: Ring Attention (Liu et al., 2023); double ring: LoongTrain, BurstAttention.
 /// \snippet attention/nesting_test.cpp ring
 template <communicator C, class A>

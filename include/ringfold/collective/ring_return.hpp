@@ -15,9 +15,9 @@ namespace ringfold {
 /// `buffer(origin, slot)` is memory for the sum of a rank's parcel, in one of 3 slots; `arrived_home()` memory for the
 /// own one when it comes back; `wanted(rank, origin)` as in ring_pass(); `add(into, from)` adds on the stream.
 ///
-/// **Steps** size - 1, or more where masks leave gaps, at most 2 * (size - 1). **Bytes** of a sum: once per hop from the first foreign rank that wants the parcel to the last,
-/// and once home. **Memory** three sums, and the own one as it arrives. **Order** a sum's terms are added in ring order from its
-/// owner on. **Overlap** a sum travels while the next rank computes its own part.
+/// **Steps** at most size - 1. **Bytes** of a sum: once per hop from the first foreign rank that wants the parcel to
+/// the last, and once home. **Memory** three sums, and the own one as it arrives. **Order** a sum's terms are added in
+/// ring order from its owner on. **Overlap** a sum travels while the next rank computes its own part.
 /// Source: zhuzilin/ring-flash-attention (dK and dV ring).
 template <int N, communicator C, class Buffer, class Home, class Wanted, class Add>
 class ring_return {

@@ -45,3 +45,24 @@ TEST_CASE("a block is trimmed to the keys that some query sees") {
   CHECK(middle.left == coverage::partial);
   CHECK(trim(predicate_mask([](extent, extent) { return false; }), {0, 1}).count == 96);
 }
+
+TEST_CASE("a band drawn for a tile hides what it hides, however far it was shifted") {
+  extent const far = 0x7ffffffe;  // the last position that a tile can hold
+  std::vector<extent> const keys = {0, 1, 5, 6, far - 1, far};
+  std::vector<extent> const queries = {0, 1, 4, 7, far - 3, far};
+  for (extent const offset : {-far, -(far / 2), extent{-3}, extent{-1}, extent{0}, extent{2}, far, 4 * far, -4 * far}) {
+    for (const band& m : {full(), causal(), window(0), window(3, 2), band{2, band::unbounded}}) {
+      band const shifted_band = m.shifted(offset);
+      detail::curtain<float> made;
+      detail::tile<float> t{};
+      t.keys = static_cast<extent>(keys.size());
+      detail::draw(shifted_band, keys.data(), made, nullptr, t);
+      CHECK(t.hides == detail::hiding::outside_band);
+      for (std::size_t key = 0; key < keys.size(); ++key) {
+        for (extent const query : queries) {
+          CHECK((query >= t.first[key] && query <= t.last[key]) == shifted_band.allows(query, keys[key]));
+        }
+      }
+    }
+  }
+}

@@ -62,6 +62,11 @@ std::vector<band> bands() {
   for (extent left = 0; left <= 4; ++left) {
     for (extent right = 0; right <= 3; ++right) made.push_back(window(left, right));
   }
+  for (extent const offset : {-5, -2, 1, 4}) {
+    for (const band& m : {causal(), band{0, band::unbounded}, window(0), window(2, 1)})
+      made.push_back(m.shifted(offset));
+  }
+  made.push_back(window(2).shifted(3) & causal());  // nothing
   return made;
 }
 

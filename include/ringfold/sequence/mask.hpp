@@ -26,11 +26,27 @@ concept mask = std::copy_constructible<M> && requires(const M& m, extent positio
   { m.meets(part, part) } -> std::same_as<bool>;
 };
 
+namespace detail {
+/// Further than any position.
+inline constexpr extent beyond = extent{1} << 60;
+
+constexpr void check_offset(extent offset) {
+  if (offset > beyond || offset < -beyond) {
+    throw usage_error(say("shifted: an offset of %lld; at most 2^60 either way", static_cast<long long>(offset)));
+  }
+}
+
+/// The same positions, from the smallest on.
+constexpr segment ascending(segment s) {
+  if (s.count == 1 || s.step == 0) return {s.first, 1, 1};
+  return s.step > 0 ? s : segment{s.last(), -s.step, s.count};
+}
+}  // namespace detail
+
 /// Query i sees the keys i - left .. i + right.
 class band {
  public:
-  /// Further than any position.
-  static constexpr extent unbounded = extent{1} << 60;
+  static constexpr extent unbounded = detail::beyond;  ///< further than any position
 
   constexpr band() = default;
   /// \throws usage_error when a width is negative.
@@ -42,8 +58,22 @@ class band {
     }
   }
 
+  /// The widths; one may be negative once the band was shifted.
   constexpr extent left() const { return left_; }
   constexpr extent right() const { return right_; }
+
+  /// Query i sees what query i + offset saw. \throws usage_error when the offset is further than any position.
+  constexpr band shifted(extent offset) const {
+    detail::check_offset(offset);
+    auto const moved = [](extent width, extent by) {
+      if (width == unbounded) return width;
+      extent const sum = width + by;
+      return sum > unbounded ? unbounded : sum < -unbounded ? -unbounded : sum;
+    };
+    band made;
+    made.left_ = moved(left_, -offset), made.right_ = moved(right_, offset);
+    return made;
+  }
 
   RINGFOLD_HD constexpr bool allows(extent query, extent key) const {
     return key - query >= -left_ && key - query <= right_;
@@ -51,13 +81,13 @@ class band {
 
   constexpr coverage classify(hull queries, hull keys) const {
     extent const nearest = keys.low - queries.high, furthest = keys.high - queries.low;
-    if (furthest < -left_ || nearest > right_) return coverage::skip;
+    if (furthest < -left_ || nearest > right_ || right_ < -left_) return coverage::skip;
     return nearest >= -left_ && furthest <= right_ ? coverage::full : coverage::partial;
   }
 
   constexpr bool meets(segment queries, segment keys) const {
     if (queries.count <= 0 || keys.count <= 0) return false;
-    queries = ascending(queries), keys = ascending(keys);
+    queries = detail::ascending(queries), keys = detail::ascending(keys);
     if (queries.count == 1) queries.step = keys.step;
     if (keys.count == 1) keys.step = queries.step;
     if (queries.step == keys.step) {
@@ -74,16 +104,13 @@ class band {
 
   /// Both masks at once.
   friend constexpr band operator&(band a, band b) {
-    return {a.left_ < b.left_ ? a.left_ : b.left_, a.right_ < b.right_ ? a.right_ : b.right_};
+    band made;
+    made.left_ = a.left_ < b.left_ ? a.left_ : b.left_, made.right_ = a.right_ < b.right_ ? a.right_ : b.right_;
+    return made;
   }
   friend constexpr bool operator==(const band&, const band&) = default;
 
  private:
-  /// The same positions, from the smallest on.
-  static constexpr segment ascending(segment s) {
-    if (s.count == 1 || s.step == 0) return {s.first, 1, 1};
-    return s.step > 0 ? s : segment{s.last(), -s.step, s.count};
-  }
   static constexpr extent floor(extent a, extent b) { return a / b - (a % b != 0 && a < 0); }
   static constexpr extent ceiling(extent a, extent b) { return a / b + (a % b != 0 && a > 0); }
 

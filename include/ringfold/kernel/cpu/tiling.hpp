@@ -107,15 +107,17 @@ struct curtain {
   integer first[tile_shape<A>::keys], last[tile_shape<A>::keys];
 };
 
-/// A band is a comparison of positions per lane.
+/// A band is a comparison of positions per lane; what lies beyond 32 bits is beyond all positions too.
 template <class A>
 void draw(const band& mask_of, const extent* keys, curtain<A>& made, typename simd<A>::integer*, tile<A>& t) {
   using integer = typename simd<A>::integer;
-  constexpr extent largest = 0x7fffffff;
+  auto const near = [](extent position) {
+    constexpr extent smallest = -1, largest = 0x7fffffff;
+    return static_cast<integer>(position < smallest ? smallest : position < largest ? position : largest);
+  };
   for (extent key = 0; key < t.keys; ++key) {
-    extent const first = keys[key] - mask_of.right(), last = keys[key] + mask_of.left();
-    made.first[key] = static_cast<integer>(first > 0 ? first : 0);
-    made.last[key] = static_cast<integer>(last < largest ? last : largest);
+    made.first[key] = near(keys[key] - mask_of.right());
+    made.last[key] = near(keys[key] + mask_of.left());
   }
   t.hides = hiding::outside_band;
   t.positions = made.positions, t.first = made.first, t.last = made.last;

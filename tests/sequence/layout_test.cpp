@@ -202,3 +202,23 @@ TEST_CASE("merging along an axis puts shards together, and owners keep their num
     CHECK(all == positions(contiguous(25, 1), 0));
   }
 }
+
+TEST_CASE("tokens appended to a prefix lie behind it, in the sequence and in every shard") {
+  for (int ranks = 1; ranks <= 5; ++ranks) {
+    for (extent const before : {0, 1, 9}) {
+      for (extent const more : {0, 2, 11}) {
+        layout const prefix = striped(before, ranks, 2), tokens = zigzag(more, ranks), all = appended(prefix, tokens);
+        CHECK(all.tokens() == before + more);
+        for (int rank = 0; rank < ranks; ++rank) {
+          std::vector<extent> wanted, got;
+          prefix.for_each_position(rank, [&](extent, extent position) { wanted.push_back(position); });
+          tokens.for_each_position(rank, [&](extent, extent position) { wanted.push_back(before + position); });
+          all.for_each_position(rank, [&](extent, extent position) { got.push_back(position); });
+          CHECK(got == wanted);
+        }
+      }
+    }
+  }
+  CHECK_THROWS_WITH_AS(appended(contiguous(3, 2), contiguous(3, 3)),
+                       "appended: a prefix on 2 ranks, tokens on 3; both need the same number", shape_error);
+}

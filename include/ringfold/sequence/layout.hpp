@@ -190,4 +190,25 @@ inline layout uneven(extent tokens, std::initializer_list<extent> lengths) {
   return uneven(tokens, span<const extent>(lengths.begin(), lengths.size()));
 }
 
+/// Tokens behind a prefix: every rank holds its part of the prefix, then its part of the tokens, which follow the prefix
+/// in the sequence. Source: chunked prefill over a cache of keys and values that is already sharded.
+/// \throws shape_error when the layouts are for different numbers of ranks.
+/// \snippet attention/cross_test.cpp prefix
+inline layout appended(const layout& prefix, const layout& tokens) {
+  if (prefix.ranks() != tokens.ranks()) {
+    throw shape_error(
+        say("appended: a prefix on %d ranks, tokens on %d; both need the same number", prefix.ranks(), tokens.ranks()));
+  }
+  std::vector<std::vector<segment>> owners;
+  for (int rank = 0; rank < prefix.ranks(); ++rank) {
+    auto const before = prefix.segments(rank);
+    auto& owner = owners.emplace_back(before.begin(), before.end());
+    for (segment part : tokens.segments(rank)) {
+      part.first = checked_add(part.first, prefix.tokens());
+      owner.push_back(part);
+    }
+  }
+  return layout(checked_add(prefix.tokens(), tokens.tokens()), owners);
+}
+
 }  // namespace ringfold

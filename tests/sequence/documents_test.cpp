@@ -6,6 +6,8 @@
 #include <random>
 #include <vector>
 
+#include <ringfold/sequence/shifted.hpp>
+
 using namespace ringfold;
 
 static_assert(mask<packed<band>>);
@@ -28,6 +30,41 @@ int document_of(const std::vector<extent>& lengths, extent position) {
   return -1;
 }
 
+// A mask against its definition, over random segments, all pairs and the rectangles of the segments.
+template <class M, class Allows>
+void check(const M& m, Allows allowed, std::mt19937_64& random) {
+  extent const n = 34;
+  for (extent q = 0; q < n; ++q) {
+    for (extent k = 0; k < n; ++k) REQUIRE(m.allows(q, k) == allowed(q, k));
+  }
+  for (int part = 0; part < 60; ++part) {
+    auto const draw = [&] {
+      extent const step = static_cast<extent>(random() % 5) - 1, count = static_cast<extent>(random() % 7);
+      extent first = static_cast<extent>(random() % static_cast<unsigned>(n - 24));
+      if (step < 0) first += 10;
+      return segment{first, step, count};
+    };
+    segment const a = draw(), b = draw();
+    bool any = false, all = true;
+    hull qs{n, -1}, ks{n, -1};
+    for (extent i = 0; i < a.count; ++i) {
+      for (extent j = 0; j < b.count; ++j) {
+        extent const q = a.first + i * a.step, k = b.first + j * b.step;
+        any = any || allowed(q, k);
+        qs = {std::min(qs.low, q), std::max(qs.high, q)}, ks = {std::min(ks.low, k), std::max(ks.high, k)};
+      }
+    }
+    REQUIRE(m.meets(a, b) == any);
+    if (qs.high < 0) continue;
+    bool some = false;
+    for (extent q = qs.low; q <= qs.high; ++q) {
+      for (extent k = ks.low; k <= ks.high; ++k) some = some || allowed(q, k), all = all && allowed(q, k);
+    }
+    // Of bands it is exact: what is all seen lies in one document.
+    REQUIRE(m.classify(qs, ks) == (all ? coverage::full : some ? coverage::partial : coverage::skip));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("documents know where they lie, empty ones and padding too") {
@@ -38,6 +75,9 @@ TEST_CASE("documents know where they lie, empty ones and padding too") {
     int const expected = p < 3 ? 0 : p < 4 ? 2 : p < 8 ? 3 : 4;
     CHECK(some.at(p) == expected);
   }
+  CHECK(some.at(-1) == -1);
+  CHECK((some.has(0) && some.has(3) && !some.has(-1) && !some.has(4)));
+  CHECK((some.length(1) == 0 && some.length(3) == 4));
   std::vector<extent> const boundaries = {0, 3, 3, 4, 8};
   documents const same = documents::between(boundaries);
   for (int d = 0; d < 4; ++d) CHECK((same.first(d) == some.first(d) && same.end(d) == some.end(d)));
@@ -59,43 +99,61 @@ TEST_CASE("a packed mask allows, classifies and meets by its definition") {
   for (int round = 0; round < 300; ++round) {
     auto const lengths = random_lengths(random, 1 + static_cast<int>(random() % 6));
     band const inner = round % 3 == 0 ? full() : round % 3 == 1 ? causal() : window(2, 1);
-    auto const packed_mask = documents(span<const extent>(lengths)) & inner;
-    auto const allowed = [&](extent q, extent k) {
-      int const d = document_of(lengths, q);
-      return d >= 0 && d == document_of(lengths, k) && inner.allows(q, k);
-    };
-    extent const n = 34;
-    for (extent q = 0; q < n; ++q) {
-      for (extent k = 0; k < n; ++k) REQUIRE(packed_mask.allows(q, k) == allowed(q, k));
-    }
-    for (int part = 0; part < 60; ++part) {
-      auto const draw = [&] {
-        extent const step = static_cast<extent>(random() % 5) - 1, count = static_cast<extent>(random() % 7);
-        extent first = static_cast<extent>(random() % static_cast<unsigned>(n - 24));
-        if (step < 0) first += 10;
-        return segment{first, step, count};
+    check(
+        documents(span<const extent>(lengths)) & inner,
+        [&](extent q, extent k) {
+          int const d = document_of(lengths, q);
+          return d >= 0 && d == document_of(lengths, k) && inner.allows(q, k);
+        },
+        random);
+  }
+}
+
+TEST_CASE("packed documents of queries and of keys: other lengths, none, aligned at either end") {
+  std::mt19937_64 random(14);
+  for (int round = 0; round < 300; ++round) {
+    int const count = 1 + static_cast<int>(random() % 6);
+    auto const of_queries = random_lengths(random, count), of_keys = random_lengths(random, count);
+    documents const queries{span<const extent>(of_queries)}, keys{span<const extent>(of_keys)};
+    band const inner = round % 4 == 0 ? full() : round % 4 == 1 ? causal() : window(2, round % 4 == 2 ? 1 : 0);
+    for (bool const at_end : {false, true}) {
+      auto const allowed = [&](extent q, extent k) {
+        int const d = document_of(of_queries, q);
+        if (d < 0 || d != document_of(of_keys, k)) return false;
+        auto const i = static_cast<std::size_t>(d);
+        extent query = q, key = k;
+        for (std::size_t before = 0; before < i; ++before) query -= of_queries[before], key -= of_keys[before];
+        if (at_end) query += of_keys[i] - of_queries[i];
+        return key >= query - inner.left() && key <= query + inner.right();
       };
-      segment const a = draw(), b = draw();
-      bool any = false, all = true;
-      hull qs{n, -1}, ks{n, -1};
-      for (extent i = 0; i < a.count; ++i) {
-        for (extent j = 0; j < b.count; ++j) {
-          extent const q = a.first + i * a.step, k = b.first + j * b.step;
-          any = any || allowed(q, k);
-          qs = {std::min(qs.low, q), std::max(qs.high, q)}, ks = {std::min(ks.low, k), std::max(ks.high, k)};
-        }
-      }
-      REQUIRE(packed_mask.meets(a, b) == any);
-      if (qs.high < 0) continue;
-      bool some = false;
-      for (extent q = qs.low; q <= qs.high; ++q) {
-        for (extent k = ks.low; k <= ks.high; ++k) some = some || allowed(q, k), all = all && allowed(q, k);
-      }
-      auto const covered = packed_mask.classify(qs, ks);
-      if (covered == coverage::skip) REQUIRE(!some);
-      if (covered == coverage::full) REQUIRE(all);
+      check(at_end ? bottom_right(inner, queries, keys) : top_left(inner, queries, keys), allowed, random);
     }
   }
+}
+
+TEST_CASE("a mask in documents is asked by positions in the document") {
+  predicate_mask const even_keys([](extent, extent key) { return key % 2 == 0; });
+  auto const within = documents{3, 4} & even_keys;
+  CHECK(within.allows(2, 0));
+  CHECK_FALSE(within.allows(2, 1));
+  CHECK(within.allows(4, 3));
+  CHECK_FALSE(within.allows(3, 4));
+  CHECK(within.meets({3, 1, 1}, {3, 1, 1}));
+  CHECK_FALSE(within.meets({3, 1, 4}, {4, 2, 2}));
+}
+
+TEST_CASE("one document of queries and one of keys is the mask itself, and other numbers of them are refused") {
+  std::mt19937_64 random(15);
+  for (extent queries : {0, 3, 8, 20}) {
+    for (extent keys : {0, 3, 8, 20}) {
+      band const whole = bottom_right(window(4, 1), queries, keys);
+      check(
+          bottom_right(window(4, 1), documents{queries}, documents{keys}),
+          [&](extent q, extent k) { return q < queries && k < keys && whole.allows(q, k); }, random);
+    }
+  }
+  CHECK_THROWS_WITH_AS(bottom_right(causal(), documents{1, 2, 3}, documents{4, 2}),
+                       "packed: 3 documents of queries, 2 of keys; both need the same number", shape_error);
 }
 
 TEST_CASE("zigzag by document gives every rank its share of each") {

@@ -44,11 +44,15 @@ class documents {
   int count() const { return static_cast<int>(ends_.size()); }
   /// Tokens in documents; the rest of a sequence is padding.
   extent tokens() const { return ends_.empty() ? 0 : ends_.back(); }
+  /// Whether this is one of them.
+  bool has(int document) const { return document >= 0 && document < count(); }
   extent end(int document) const { return ends_[static_cast<std::size_t>(document)]; }
   extent first(int document) const { return document == 0 ? 0 : end(document - 1); }
+  extent length(int document) const { return end(document) - first(document); }
 
-  /// The document of a token; count() for padding.
+  /// The document of a token; count() for padding, -1 before all.
   int at(extent position) const {
+    if (position < 0) return -1;
     int low = 0, high = count();
     while (low < high) {
       int const middle = low + (high - low) / 2;
@@ -61,68 +65,103 @@ class documents {
     return low;
   }
 
+  /// The positions of an ascending segment that lie in a document; perhaps none.
+  segment part_of(segment s, int document) const {
+    extent const before = first(document) - s.first, until = end(document) - s.first;
+    extent const low = before <= 0 ? 0 : (before + s.step - 1) / s.step;
+    extent const stop = until <= 0 ? 0 : (until + s.step - 1) / s.step;
+    extent const count = (stop < s.count ? stop : s.count) - low;
+    return {s.first + low * s.step, s.step, count > 0 ? count : 0};
+  }
+
  private:
   std::vector<extent> ends_;
 };
 
-/// A mask within each document: `documents({300, 0, 212}) & causal()`. Padding sees nothing and is seen by nobody.
-///
-/// The inner mask is asked by positions in the sequence, which differ from those in a document by the same number.
+/// A mask within each document: queries of a document see its keys alone, and the mask is asked by positions in the
+/// document. Padding sees nothing and is seen by nobody. Made by operator&, top_left() or bottom_right().
 template <mask Inner>
 class packed {
  public:
-  packed(documents parts, Inner within) : parts_(static_cast<documents&&>(parts)), within_(within) {}
+  /// Which tokens of a document are one place for the mask: the first query and the first key, or the last ones.
+  enum class aligned : unsigned char { at_start, at_end };
+
+  /// \throws shape_error when there are more documents of queries than of keys, or fewer.
+  packed(documents queries, documents keys, Inner within, aligned how)
+      : queries_(static_cast<documents&&>(queries)), keys_(static_cast<documents&&>(keys)), within_(within), how_(how) {
+    if (queries_.count() != keys_.count()) {
+      throw shape_error(say("packed: %d documents of queries, %d of keys; both need the same number", queries_.count(),
+                            keys_.count()));
+    }
+  }
 
   bool allows(extent query, extent key) const {
-    int const of_query = parts_.at(query);
-    return of_query < parts_.count() && of_query == parts_.at(key) && within_.allows(query, key);
+    int const document = queries_.at(query);
+    return queries_.has(document) && document == keys_.at(key) &&
+           within_.allows(query + to_place(document), key - keys_.first(document));
   }
 
   coverage classify(hull queries, hull keys) const {
-    int const first_query = parts_.at(queries.low), last_query = parts_.at(queries.high);
-    int const first_key = parts_.at(keys.low), last_key = parts_.at(keys.high);
-    bool const padding = first_query == parts_.count() || first_key == parts_.count();
-    if (padding || last_query < first_key || last_key < first_query) return coverage::skip;
-    coverage const inner = within_.classify(queries, keys);
-    bool const one = first_query == last_query && first_key == last_key && first_query == first_key;
-    return one || inner == coverage::skip ? inner : coverage::partial;
+    segment const rows{queries.low, 1, queries.high - queries.low + 1}, columns{keys.low, 1, keys.high - keys.low + 1};
+    coverage made = coverage::skip;
+    for_each_document(rows, columns, [&](segment q, segment k) {
+      made = within_.classify({q.first, q.last()}, {k.first, k.last()});
+      if (made == coverage::full && (q.count < rows.count || k.count < columns.count)) made = coverage::partial;
+      return made == coverage::skip;
+    });
+    return made;
   }
 
   bool meets(segment queries, segment keys) const {
-    if (queries.count <= 0 || keys.count <= 0) return false;
-    hull const q = hull_of(queries), k = hull_of(keys);
-    int const last = parts_.at(q.high < k.high ? q.high : k.high);
-    for (int document = parts_.at(q.low > k.low ? q.low : k.low); document <= last && document < parts_.count();
-         ++document) {
-      if (within_.meets(part_in(queries, document), part_in(keys, document))) return true;
-    }
-    return false;
+    bool met = false;
+    for_each_document(queries, keys, [&](segment q, segment k) { return !(met = within_.meets(q, k)); });
+    return met;
   }
 
  private:
-  static hull hull_of(const segment& s) {
-    return s.first <= s.last() ? hull{s.first, s.last()} : hull{s.last(), s.first};
+  /// From a query's position to its place for the inner mask.
+  extent to_place(int document) const {
+    return how_ == aligned::at_start ? -queries_.first(document) : keys_.length(document) - queries_.end(document);
   }
 
-  /// The positions of a segment that lie in a document.
-  segment part_in(segment s, int document) const {
-    if (s.step < 0) s = {s.last(), -s.step, s.count};
-    if (s.step == 0) s = {s.first, 1, 1};
-    extent const before = parts_.first(document) - s.first, until = parts_.end(document) - s.first;
-    extent const low = before <= 0 ? 0 : (before + s.step - 1) / s.step;
-    extent const end = until <= 0 ? 0 : (until + s.step - 1) / s.step;
-    extent const count = (end < s.count ? end : s.count) - low;
-    return {s.first + low * s.step, s.step, count > 0 ? count : 0};
+  /// Calls f(queries, keys) with the places of two segments in each document that both have a part of, until it is false.
+  template <class F>
+  void for_each_document(segment queries, segment keys, F f) const {
+    if (queries.count <= 0 || keys.count <= 0) return;
+    queries = detail::ascending(queries), keys = detail::ascending(keys);
+    int const first = larger(queries_.at(queries.first), keys_.at(keys.first), 0);
+    for (int document = first; document < keys_.count(); ++document) {
+      segment q = queries_.part_of(queries, document), k = keys_.part_of(keys, document);
+      if (queries_.first(document) > queries.last() || keys_.first(document) > keys.last()) return;
+      q.first += to_place(document), k.first -= keys_.first(document);
+      if (q.count > 0 && k.count > 0 && !f(q, k)) return;
+    }
   }
+  static int larger(int a, int b, int c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
 
-  documents parts_;
+  documents queries_, keys_;
   Inner within_;
+  aligned how_;
 };
 
-/// A mask within each document.
+/// A mask within each document, for self-attention: `documents({300, 0, 212}) & causal()`.
 template <mask Inner>
-packed<Inner> operator&(documents parts, Inner within) {
-  return {static_cast<documents&&>(parts), within};
+packed<Inner> operator&(const documents& parts, Inner within) {
+  return {parts, parts, within, packed<Inner>::aligned::at_start};
+}
+
+/// A mask within each pair of documents, e.g. of a decoder's and an encoder's tokens. Query 0 of each stands at key 0.
+/// Lengths of a pair may differ and be zero; keys without queries are seen by nobody, queries without keys see nothing.
+/// \throws shape_error when there are more documents of queries than of keys, or fewer.
+template <mask Inner>
+packed<Inner> top_left(Inner within, const documents& queries, const documents& keys) {
+  return {queries, keys, within, packed<Inner>::aligned::at_start};
+}
+
+/// As top_left(), but the last query of each document stands at its last key, as behind a prefix of keys.
+template <mask Inner>
+packed<Inner> bottom_right(Inner within, const documents& queries, const documents& keys) {
+  return {queries, keys, within, packed<Inner>::aligned::at_end};
 }
 
 /// Each document, and the padding behind the last, cut and dealt as zigzag() does: balanced for a causal mask in each.

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,7 +58,8 @@ void with(name which, C comm, Kernel kernel, F f) {
 /// A problem over global tensors, dense [batch, token, head, dim].
 template <class T, class Mask = ringfold::band>
 struct experiment {
-  layout tokens;
+  layout tokens;                  ///< of the queries
+  std::optional<layout> apart{};  ///< of the keys, where they are other tokens
   ringfold::shape shape;
   Mask mask;
   ringfold::scaled score{};
@@ -65,30 +67,39 @@ struct experiment {
   std::vector<double> q, k, v;
 
   experiment(layout on, ringfold::shape s, Mask m, std::uint64_t seed, double bound = 1.7)
-      : tokens(std::move(on)), shape(s), mask(m) {
+      : experiment(std::move(on), std::nullopt, s, m, seed, bound) {}
+  experiment(layout queries, std::optional<layout> of_keys, ringfold::shape s, Mask m, std::uint64_t seed,
+             double bound = 1.7)
+      : tokens(std::move(queries)), apart(std::move(of_keys)), shape(s), mask(m) {
     if (shape.kv_heads == 0) shape.kv_heads = shape.heads;
     if (shape.value_dim == 0) shape.value_dim = shape.dim;
-    extent const rows = shape.batch * tokens.tokens();
+    extent const rows = shape.batch * tokens.tokens(), key_rows = shape.batch * keys().tokens();
     q = oracle::uniform<T>(rows * shape.heads * shape.dim, seed, bound);
-    k = oracle::uniform<T>(rows * shape.kv_heads * shape.dim, seed + 1, bound);
-    v = oracle::uniform<T>(rows * shape.kv_heads * shape.value_dim, seed + 2, bound);
+    k = oracle::uniform<T>(key_rows * shape.kv_heads * shape.dim, seed + 1, bound);
+    v = oracle::uniform<T>(key_rows * shape.kv_heads * shape.value_dim, seed + 2, bound);
   }
 
-  auto problem() const { return ringfold::make_problem<T>(tokens, shape, mask, score); }
+  const layout& keys() const { return apart ? *apart : tokens; }
+  auto problem() const { return ringfold::make_problem<T>(tokens, keys(), shape, mask, score); }
 
+  oracle::sizes sizes() const {
+    return {shape.batch,    tokens.tokens(), keys().tokens(), shape.heads,
+            shape.kv_heads, shape.dim,       shape.value_dim, score.scale};
+  }
   oracle::result exact() const {
-    return oracle::attention({shape.batch, tokens.tokens(), tokens.tokens(), shape.heads, shape.kv_heads, shape.dim,
-                              shape.value_dim, score.scale},
-                             q, k, v, [this](extent i, extent j) { return mask.allows(i, j); });
+    return oracle::attention(sizes(), q, k, v, [this](extent i, extent j) { return mask.allows(i, j); });
   }
 
   ringfold::examples::traffic traffic() const {
-    std::vector<std::vector<ringfold::examples::number>> positions(static_cast<std::size_t>(tokens.ranks()));
-    for (int rank = 0; rank < tokens.ranks(); ++rank) {
-      tokens.for_each_position(rank, [&](extent, extent p) { positions[static_cast<std::size_t>(rank)].push_back(p); });
-    }
-    return {positions,
-            positions,
+    auto const positions = [](const layout& of) {
+      std::vector<std::vector<ringfold::examples::number>> all(static_cast<std::size_t>(of.ranks()));
+      for (int rank = 0; rank < of.ranks(); ++rank) {
+        of.for_each_position(rank, [&](extent, extent p) { all[static_cast<std::size_t>(rank)].push_back(p); });
+      }
+      return all;
+    };
+    return {positions(tokens),
+            positions(keys()),
             mask.left(),
             mask.right(),
             shape.batch,
@@ -119,8 +130,8 @@ void run_rank(const experiment<T, Mask>& e, name which, C comm, Kernel kernel, o
   int const rank = comm.rank();
   extent const rows = e.tokens.rows(rank), b = e.shape.batch, h = e.shape.heads, dv = e.shape.value_dim;
   auto const q = sharded::scatter<T>(e.q, e.tokens, rank, e.order, b, h, e.shape.dim);
-  auto const k = sharded::scatter<T>(e.k, e.tokens, rank, e.order, b, e.shape.kv_heads, e.shape.dim);
-  auto const v = sharded::scatter<T>(e.v, e.tokens, rank, e.order, b, e.shape.kv_heads, dv);
+  auto const k = sharded::scatter<T>(e.k, e.keys(), rank, e.order, b, e.shape.kv_heads, e.shape.dim);
+  auto const v = sharded::scatter<T>(e.v, e.keys(), rank, e.order, b, e.shape.kv_heads, dv);
   auto const q_before = q.memory, k_before = k.memory, v_before = v.memory;
   auto out = sharded::make_shard<T>(e.order, b, rows, h, dv);
   std::vector<A> lse(static_cast<std::size_t>(b * rows * h + 1));
@@ -193,16 +204,16 @@ void run_rank_backward(const experiment<T, Mask>& e, name which, C comm, Kernel 
   auto const p = e.problem();
   auto const& s = e.shape;
   int const rank = comm.rank();
-  extent const rows = e.tokens.rows(rank);
-  auto const shard = [&](const std::vector<double>& from, extent heads, extent dim) {
-    return sharded::scatter<T>(from, e.tokens, rank, e.order, s.batch, heads, dim);
+  extent const rows = e.tokens.rows(rank), key_rows = e.keys().rows(rank);
+  auto const shard = [&](const std::vector<double>& from, const layout& by, extent heads, extent dim) {
+    return sharded::scatter<T>(from, by, rank, e.order, s.batch, heads, dim);
   };
-  auto const q = shard(e.q, s.heads, s.dim), k = shard(e.k, s.kv_heads, s.dim), v = shard(e.v, s.kv_heads, s.value_dim),
-             of_out = shard(dout, s.heads, s.value_dim);
+  auto const q = shard(e.q, e.tokens, s.heads, s.dim), k = shard(e.k, e.keys(), s.kv_heads, s.dim),
+             v = shard(e.v, e.keys(), s.kv_heads, s.value_dim), of_out = shard(dout, e.tokens, s.heads, s.value_dim);
   auto out = sharded::make_shard<T>(e.order, s.batch, rows, s.heads, s.value_dim);
   auto dq = sharded::make_shard<T>(e.order, s.batch, rows, s.heads, s.dim);
-  auto dk = sharded::make_shard<T>(e.order, s.batch, rows, s.kv_heads, s.dim);
-  auto dv = sharded::make_shard<T>(e.order, s.batch, rows, s.kv_heads, s.value_dim);
+  auto dk = sharded::make_shard<T>(e.order, s.batch, key_rows, s.kv_heads, s.dim);
+  auto dv = sharded::make_shard<T>(e.order, s.batch, key_rows, s.kv_heads, s.value_dim);
   std::vector<A> lse(static_cast<std::size_t>(s.batch * rows * s.heads + 1));
   auto of_lse = sharded::scatter<A>(dlse, e.tokens, rank, sharded::memory_order::bshd, s.batch, s.heads, 1);
   auto const lse_view = ringfold::dense(lse.data(), s.batch, rows, s.heads);
@@ -224,16 +235,16 @@ void run_rank_backward(const experiment<T, Mask>& e, name which, C comm, Kernel 
       throw ringfold::usage_error(ringfold::say("an input was written"));
     }
   }
-  auto const keep = [&](std::vector<T>& to, const sharded::shard<T>& from, extent heads, extent dim) {
-    std::vector<T> dense_rows(static_cast<std::size_t>(s.batch * rows * heads * dim));
-    auto const view = ringfold::dense(dense_rows.data(), s.batch, rows, heads, dim);
+  auto const keep = [&](std::vector<T>& to, const sharded::shard<T>& from, const layout& by, extent heads, extent dim) {
+    std::vector<T> dense_rows(static_cast<std::size_t>(s.batch * by.rows(rank) * heads * dim));
+    auto const view = ringfold::dense(dense_rows.data(), s.batch, by.rows(rank), heads, dim);
     ringfold::host_stream{}.copy(piece_of(view, ringfold::role::other), piece_of(from.whole, ringfold::role::other));
-    sharded::gather(to, dense_rows, e.tokens, rank, s.batch, heads * dim);
+    sharded::gather(to, dense_rows, by, rank, s.batch, heads * dim);
   };
   std::lock_guard const lock(guard);
-  keep(all.dq, dq, s.heads, s.dim);
-  keep(all.dk, dk, s.kv_heads, s.dim);
-  keep(all.dv, dv, s.kv_heads, s.value_dim);
+  keep(all.dq, dq, e.tokens, s.heads, s.dim);
+  keep(all.dk, dk, e.keys(), s.kv_heads, s.dim);
+  keep(all.dv, dv, e.keys(), s.kv_heads, s.value_dim);
   all.books[static_cast<std::size_t>(rank)] = book;
 }
 

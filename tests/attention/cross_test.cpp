@@ -1,0 +1,252 @@
+#include <ringfold/sequence/shifted.hpp>
+
+#include <doctest/doctest.h>
+
+#include <functional>
+
+#include <ringfold/kernel/cpu/flash.hpp>
+#include <ringfold/kernel/reference.hpp>
+#include <ringfold/sequence/documents.hpp>
+
+#include "support/combinations.hpp"
+
+using namespace ringfold;
+
+namespace {
+
+/// A mask of which nothing is known but its pairs; shifted as masks are that do not absorb it.
+using by_pairs = shifted_mask<predicate_mask<std::function<bool(extent, extent)>>>;
+constexpr shape heads_of_all{.batch = 2, .heads = 5, .kv_heads = 5, .dim = 3, .value_dim = 4};
+constexpr shape grouped{.batch = 1, .heads = 6, .kv_heads = 2, .dim = 4, .value_dim = 3};
+
+/// Whether all numbers of a row are this one; `of` is dense [batch, token, ...].
+template <class T>
+bool is(const std::vector<T>& of, extent batches, extent tokens, extent token, double number) {
+  extent const width = batches * tokens == 0 ? 0 : static_cast<extent>(of.size()) / (batches * tokens);
+  for (extent b = 0; b < batches; ++b) {
+    for (extent i = 0; i < width; ++i) {
+      if (static_cast<double>(of[static_cast<std::size_t>((b * tokens + token) * width + i)]) != number) return false;
+    }
+  }
+  return true;
+}
+
+/// What nobody sees and what sees nothing is exactly 0, whatever the rounding.
+template <class T, class Mask>
+void check_blind(const schedules::experiment<T, Mask>& e, const schedules::outcome<T>& forward,
+                 const schedules::backward_outcome<T>& backward) {
+  extent const queries = e.tokens.tokens(), keys = e.keys().tokens(), batches = e.shape.batch;
+  std::vector<bool> sees(static_cast<std::size_t>(queries)), seen(static_cast<std::size_t>(keys));
+  for (extent i = 0; i < queries; ++i) {
+    for (extent j = 0; j < keys; ++j) {
+      if (e.mask.allows(i, j)) sees[static_cast<std::size_t>(i)] = seen[static_cast<std::size_t>(j)] = true;
+    }
+  }
+  for (extent i = 0; i < queries; ++i) {
+    if (sees[static_cast<std::size_t>(i)]) continue;
+    CHECK(is(forward.o, batches, queries, i, 0));
+    CHECK(is(forward.lse, batches, queries, i, -INFINITY));
+    CHECK(is(backward.dq, batches, queries, i, 0));
+  }
+  for (extent j = 0; j < keys; ++j) {
+    if (seen[static_cast<std::size_t>(j)]) continue;
+    CHECK(is(backward.dk, batches, keys, j, 0));
+    CHECK(is(backward.dv, batches, keys, j, 0));
+  }
+}
+
+/// A schedule against the definition, forward and backward: no worse than 1.5 times the same kernel on one rank, or
+/// than a few roundings. Returns what each rank sent.
+template <class T, class Mask, class Kernel>
+std::vector<std::array<std::int64_t, 2>> check(const schedules::experiment<T, Mask>& e, schedules::name which,
+                                               Kernel kernel) {
+  extent const rows = e.shape.batch * e.tokens.tokens() * e.shape.heads;
+  auto const dout = oracle::uniform<T>(rows * e.shape.value_dim, 7), dlse = oracle::uniform<T>(rows, 8);
+  auto const allows = [&](extent i, extent j) { return e.mask.allows(i, j); };
+  auto const exact = e.exact();
+  auto const slopes = oracle::backward(e.sizes(), e.q, e.k, e.v, dout, dlse, allows);
+  auto alone = e;
+  alone.tokens = contiguous(e.tokens.tokens(), 1), alone.apart = contiguous(e.keys().tokens(), 1);
+
+  auto const forward = schedules::run(e, which, kernel), one = schedules::run(alone, schedules::name::ring, kernel);
+  auto const backward = schedules::run_backward(e, which, kernel, dout, dlse),
+             one_back = schedules::run_backward(alone, schedules::name::ring, kernel, dout, dlse);
+  auto const hold = [](const char* what, const auto& got, const auto& single, const std::vector<double>& wanted) {
+    CAPTURE(what);
+    double const single_error = oracle::compare(single, wanted).relative;
+    CHECK(single_error <= 64 * combinations::roundoff<T>);
+    CHECK(oracle::compare(got, wanted).relative <= 1.5 * std::max(single_error, 8 * combinations::roundoff<T>));
+  };
+  hold("o", forward.o, one.o, exact.o);
+  hold("lse", forward.lse, one.lse, exact.lse);
+  hold("dq", backward.dq, one_back.dq, slopes.dq);
+  hold("dk", backward.dk, one_back.dk, slopes.dk);
+  hold("dv", backward.dv, one_back.dv, slopes.dv);
+  check_blind(e, forward, backward);
+  std::vector<std::array<std::int64_t, 2>> sent;
+  for (std::size_t rank = 0; rank < forward.books.size(); ++rank) {
+    CHECK(forward.books[rank].in_flight == 0);
+    CHECK(backward.books[rank].in_flight == 0);
+    sent.push_back({forward.books[rank].total_bytes(), backward.books[rank].total_bytes()});
+  }
+  return sent;
+}
+
+/// A band, and what it must send by positions alone.
+template <class T, class Kernel>
+void check_band(const schedules::experiment<T>& e, schedules::name which, Kernel kernel) {
+  auto const sent = check(e, which, kernel);
+  for (int rank = 0; rank < e.tokens.ranks(); ++rank) {
+    CAPTURE(rank);
+    examples::sent forward, backward;
+    if (!schedules::expected(e, which, rank, forward)) continue;
+    schedules::expected_backward(e, which, rank, backward);
+    CHECK(sent[static_cast<std::size_t>(rank)][0] == forward.bytes);
+    CHECK(sent[static_cast<std::size_t>(rank)][1] == backward.bytes);
+  }
+}
+
+/// Any mask, and the same pairs as a mask of which nothing else is known: the same bytes must travel.
+template <class T, class Mask, class Kernel>
+void check_pairs(const schedules::experiment<T, Mask>& e, schedules::name which, Kernel kernel) {
+  auto const pairs = shifted(predicate_mask(std::function<bool(extent, extent)>(
+                                 [m = e.mask](extent i, extent j) { return m.allows(i + 9, j); })),
+                             -9);
+  schedules::experiment<T, by_pairs> plain(e.tokens, e.keys(), e.shape, pairs, 0);
+  plain.q = e.q, plain.k = e.k, plain.v = e.v;
+  CHECK(check(e, which, kernel) == check(plain, which, kernel));
+}
+
+struct drawn {
+  std::mt19937_64 random;
+  std::uint64_t below(std::uint64_t bound) { return random() % bound; }
+  template <class List>
+  auto of(const List& list) -> decltype(list[0]) {
+    return list[below(std::size(list))];
+  }
+  layout tokens(extent count, int ranks) {
+    return combinations::make_layout(static_cast<int>(below(6)), count, ranks, random());
+  }
+  std::vector<extent> lengths(std::size_t count) {
+    std::vector<extent> made(count);
+    for (extent& each : made) each = below(3) == 0 ? 0 : static_cast<extent>(below(12));
+    return made;
+  }
+};
+
+constexpr extent counts[] = {0, 1, 3, 4, 9, 17, 30};  // some below the number of ranks
+#ifdef RINGFOLD_SANITIZED
+constexpr int rounds = 2;
+#else
+constexpr int rounds = 20;
+#endif
+
+template <class F>
+void for_each_draw(std::uint64_t seed, F f) {
+  for (int ranks = 1; ranks <= 5; ++ranks) {
+    for (auto const which : schedules::names) {
+      for (int round = 0; round < rounds; ++round) {
+        drawn from{std::mt19937_64(++seed)};
+        CAPTURE(seed);
+        CAPTURE(ranks);
+        CAPTURE(static_cast<int>(which));
+        f(from, ranks, which, round % 2 == 0 ? heads_of_all : grouped);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("queries and keys of other lengths and layouts: bands aligned top-left, bottom-right, anywhere") {
+  band const bands[] = {full(), causal(), window(3), window(2, 4), window(0)};
+  for_each_draw(1000, [&](drawn& from, int ranks, schedules::name which, const shape& s) {
+    extent const queries = from.of(counts), keys = from.of(counts);
+    extent const offset = static_cast<extent>(from.below(80)) - 40;
+    band const m = from.of(bands);
+    band const placed[] = {m, bottom_right(m, queries, keys), bottom_right(m, queries, keys), shifted(m, offset)};
+    auto const seed = from.random();
+    layout const of_queries = from.tokens(queries, ranks), of_keys = from.tokens(keys, ranks);
+    band const chosen = from.of(placed);
+    check_band(schedules::experiment<double>(of_queries, of_keys, s, chosen, seed), which, reference_kernel{});
+    check_band(schedules::experiment<float>(of_queries, of_keys, s, chosen, seed), which, flash_kernel{});
+  });
+}
+
+TEST_CASE("packed documents of queries and of keys, other lengths in each, aligned at either end") {
+  band const bands[] = {full(), causal(), window(3), window(2, 1)};
+  for_each_draw(2000, [&](drawn& from, int ranks, schedules::name which, const shape& s) {
+    std::size_t const count = from.below(5);
+    documents const queries(from.lengths(count)), keys(from.lengths(count));
+    band const m = from.of(bands);
+    auto const seed = from.random();
+    schedules::experiment<float, packed<band>> const e(
+        from.tokens(queries.tokens() + static_cast<extent>(from.below(3)), ranks),
+        from.tokens(keys.tokens() + static_cast<extent>(from.below(3)), ranks), s,
+        seed % 2 == 0 ? top_left(m, queries, keys) : bottom_right(m, queries, keys), seed);
+    check_pairs(e, which, reference_kernel{});
+  });
+}
+
+TEST_CASE("tokens behind a prefix of keys get the last rows of the whole problem, forward and backward") {
+  for_each_draw(3000, [&](drawn& from, int ranks, schedules::name which, const shape& s) {
+    extent const cached = from.of(counts), more = from.of(counts), n = cached + more;
+    layout const cache = from.tokens(cached, ranks), chunk = from.tokens(more, ranks);
+    //! [prefix]
+    layout const keys = appended(cache, chunk);
+    band const seen = bottom_right(causal(), chunk.tokens(), keys.tokens());
+    //! [prefix]
+    auto const seed = from.random();
+    schedules::experiment<double> const whole(contiguous(n, 1), s, causal(), seed);
+    schedules::experiment<double> e(chunk, keys, s, seen, seed);
+    e.k = whole.k, e.v = whole.v;
+    auto const last_rows = [&](const std::vector<double>& all) {
+      std::vector<double> made;
+      auto const width = static_cast<std::ptrdiff_t>(n == 0 ? 0 : static_cast<extent>(all.size()) / (s.batch * n));
+      for (extent b = 0; b < s.batch; ++b) {
+        auto const end = all.begin() + (b + 1) * n * width;
+        made.insert(made.end(), end - more * width, end);
+      }
+      return made;
+    };
+    e.q = last_rows(whole.q);
+    check_band(e, which, reference_kernel{});
+    // One rank folds the same keys in the same order: the same bits.
+    auto const all = schedules::run(whole, schedules::name::ring, reference_kernel{});
+    if (ranks == 1) {
+      auto const got = schedules::run(e, which, reference_kernel{});
+      CHECK(got.o == last_rows(all.o));
+      CHECK(got.lse == last_rows(all.lse));
+    }
+    CHECK(oracle::compare(e.exact().o, last_rows(all.o)).relative < 1e-14);
+  });
+}
+
+TEST_CASE("a prefill in chunks, each behind those before it in the cache, is the whole prefill") {
+  int const ranks = 3;
+  extent const chunks[] = {7, 1, 0, 12, 5};
+  schedules::experiment<float> const whole(contiguous(25, 1), heads_of_all, causal(), 1);
+  auto const rows = [&](const std::vector<double>& all, extent first, extent count, extent width) {
+    std::vector<double> made;
+    for (extent b = 0; b < 2; ++b) {
+      auto const begin = all.begin() + (b * 25 + first) * width;
+      made.insert(made.end(), begin, begin + count * width);
+    }
+    return made;
+  };
+  auto const exact = whole.exact();
+  for (auto const which : schedules::names) {
+    CAPTURE(static_cast<int>(which));
+    layout cache = contiguous(0, ranks);
+    for (extent const more : chunks) {
+      layout const chunk = zigzag(more, ranks), keys = appended(cache, chunk);
+      extent const first = cache.tokens(), n = keys.tokens();
+      schedules::experiment<float> e(chunk, keys, heads_of_all, bottom_right(causal(), more, n), 1);
+      e.q = rows(whole.q, first, more, 15), e.k = rows(whole.k, 0, n, 15), e.v = rows(whole.v, 0, n, 20);
+      auto const got = schedules::run(e, which, flash_kernel{});
+      CHECK(oracle::compare(got.o, rows(exact.o, first, more, 20)).relative < 1e-6);
+      cache = keys;
+    }
+    CHECK(cache.tokens() == 25);
+  }
+}

@@ -16,7 +16,20 @@ using index = std::int64_t;
 
 struct sizes {
   index batch = 1, queries = 0, keys = 0, heads = 1, kv_heads = 1, dim = 1, value_dim = 1;
-  double scale = 0;  ///< 0 means 1 / sqrt(dim)
+  double scale = 0;             ///< 0 means 1 / sqrt(dim)
+  std::vector<double> sinks{};  ///< a score of each head without a key; or none
+};
+
+/// What a score becomes, and its slope there.
+struct changed {
+  double score, slope;
+};
+/// Leaves the scores of all pairs (batch, head, query, key) as they are, and keeps all weights.
+struct plain_score {
+  changed operator()(double score, index, index, index, index) const { return {score, 1}; }
+};
+struct keep_all {
+  double operator()(index, index, index, index) const { return 1; }
 };
 
 /// o is [batch, query, head, value_dim], lse (natural) is [batch, query, head].
@@ -25,10 +38,11 @@ struct result {
 };
 
 /// q [batch, query, head, dim], k [batch, key, kv head, dim], v [batch, key, kv head, value_dim], all dense and in the
-/// order of the whole sequence; allows(query position, key position).
-template <class Allows>
+/// order of the whole sequence; allows(query position, key position); score(value, batch, head, query, key) changes
+/// scores; keep(batch, head, query, key) is what a weight is multiplied by for the values.
+template <class Allows, class Score = plain_score, class Keep = keep_all>
 result attention(const sizes& s, const std::vector<double>& q, const std::vector<double>& k,
-                 const std::vector<double>& v, Allows allows) {
+                 const std::vector<double>& v, Allows allows, Score score_of = {}, Keep keep = {}) {
   double const scale = s.scale != 0 ? s.scale : 1 / std::sqrt(static_cast<double>(s.dim));
   double const infinity = std::numeric_limits<double>::infinity();
   auto const at = [](const std::vector<double>& all, index i) { return all[static_cast<std::size_t>(i)]; };
@@ -46,17 +60,18 @@ result attention(const sizes& s, const std::vector<double>& q, const std::vector
                    at(k, ((b * s.keys + j) * s.kv_heads + kv) * s.dim + d);
           }
           double& score = scores[static_cast<std::size_t>(j)];
-          score = allows(i, j) ? dot * scale : -infinity;
+          score = allows(i, j) ? score_of(dot * scale, b, h, i, j).score : -infinity;
           if (score > largest) largest = score;
         }
-        double sum = 0;
+        if (!s.sinks.empty() && at(s.sinks, h) > largest) largest = at(s.sinks, h);
+        double sum = s.sinks.empty() ? 0 : std::exp(at(s.sinks, h) - largest);
         std::vector<double> row(static_cast<std::size_t>(s.value_dim), 0.0);
         for (index j = 0; j < s.keys && largest > -infinity; ++j) {
           if (at(scores, j) == -infinity) continue;
-          double const weight = std::exp(at(scores, j) - largest);
+          double const weight = std::exp(at(scores, j) - largest), kept = weight * keep(b, h, i, j);
           sum += weight;
           for (index d = 0; d < s.value_dim; ++d) {
-            row[static_cast<std::size_t>(d)] += weight * at(v, ((b * s.keys + j) * s.kv_heads + kv) * s.value_dim + d);
+            row[static_cast<std::size_t>(d)] += kept * at(v, ((b * s.keys + j) * s.kv_heads + kv) * s.value_dim + d);
           }
         }
         made.lse.push_back(sum > 0 ? largest + std::log(sum) : -infinity);
@@ -70,33 +85,44 @@ result attention(const sizes& s, const std::vector<double>& q, const std::vector
 /// Gradients by the chain rule, term by term: dq, dk, dv of the shapes of q, k, v.
 struct gradients {
   std::vector<double> dq, dk, dv;
+  std::vector<double> dsinks{};  ///< where there are sinks
 };
 
 /// The gradients of sum(o * dout) + sum(lse * dlse).
-template <class Allows>
+template <class Allows, class Score = plain_score, class Keep = keep_all>
 gradients backward(const sizes& s, const std::vector<double>& q, const std::vector<double>& k,
                    const std::vector<double>& v, const std::vector<double>& dout, const std::vector<double>& dlse,
-                   Allows allows) {
+                   Allows allows, Score score_of = {}, Keep keep = {}) {
   double const scale = s.scale != 0 ? s.scale : 1 / std::sqrt(static_cast<double>(s.dim));
   auto const at = [](auto& all, index i) -> auto& { return all[static_cast<std::size_t>(i)]; };
-  result const forward = attention(s, q, k, v, allows);
-  gradients made{std::vector<double>(q.size()), std::vector<double>(k.size()), std::vector<double>(v.size())};
+  result const forward = attention(s, q, k, v, allows, score_of, keep);
+  gradients made{std::vector<double>(q.size()), std::vector<double>(k.size()), std::vector<double>(v.size()),
+                 std::vector<double>(s.sinks.size())};
   for (index b = 0; b < s.batch; ++b) {
     for (index i = 0; i < s.queries; ++i) {
       for (index h = 0; h < s.heads; ++h) {
         index const row = (b * s.queries + i) * s.heads + h;
+        if (!s.sinks.empty()) {
+          double of_row = at(dlse, row);
+          for (index d = 0; d < s.value_dim; ++d) {
+            of_row -= at(dout, row * s.value_dim + d) * at(forward.o, row * s.value_dim + d);
+          }
+          at(made.dsinks, h) += std::exp(at(s.sinks, h) - at(forward.lse, row)) * of_row;
+        }
         for (index j = 0; j < s.keys; ++j) {
           if (!allows(i, j)) continue;
           index const key = (b * s.keys + j) * s.kv_heads + h / (s.heads / s.kv_heads);
           double score = 0, gain = 0;
           for (index d = 0; d < s.dim; ++d) score += at(q, row * s.dim + d) * at(k, key * s.dim + d);
-          double const weight = std::exp(score * scale - at(forward.lse, row));
+          changed const to = score_of(score * scale, b, h, i, j);
+          if (to.score == -std::numeric_limits<double>::infinity()) continue;
+          double const weight = std::exp(to.score - at(forward.lse, row)), kept = keep(b, h, i, j);
           for (index d = 0; d < s.value_dim; ++d) {
             double const of_out = at(dout, row * s.value_dim + d);
-            gain += of_out * (at(v, key * s.value_dim + d) - at(forward.o, row * s.value_dim + d));
-            at(made.dv, key * s.value_dim + d) += weight * of_out;
+            gain += of_out * (kept * at(v, key * s.value_dim + d) - at(forward.o, row * s.value_dim + d));
+            at(made.dv, key * s.value_dim + d) += weight * kept * of_out;
           }
-          double const of_score = weight * (gain + at(dlse, row)) * scale;
+          double const of_score = weight * (gain + at(dlse, row)) * to.slope * scale;
           for (index d = 0; d < s.dim; ++d) {
             at(made.dq, row * s.dim + d) += of_score * at(k, key * s.dim + d);
             at(made.dk, key * s.dim + d) += of_score * at(q, row * s.dim + d);

@@ -56,21 +56,23 @@ void with(name which, C comm, Kernel kernel, F f) {
 }
 
 /// A problem over global tensors, dense [batch, token, head, dim].
-template <class T, class Mask = ringfold::band>
+template <class T, class Mask = ringfold::band, class Parts = ringfold::unmodified>
 struct experiment {
+  using element = T;
   layout tokens;                  ///< of the queries
   std::optional<layout> apart{};  ///< of the keys, where they are other tokens
   ringfold::shape shape;
   Mask mask;
-  ringfold::scaled score{};
+  ringfold::scored<Parts> score{};
   sharded::memory_order order = sharded::memory_order::bshd;
   std::vector<double> q, k, v;
 
-  experiment(layout on, ringfold::shape s, Mask m, std::uint64_t seed, double bound = 1.7)
-      : experiment(std::move(on), std::nullopt, s, m, seed, bound) {}
+  experiment(layout on, ringfold::shape s, Mask m, std::uint64_t seed, double bound = 1.7,
+             ringfold::scored<Parts> with = {})
+      : experiment(std::move(on), std::nullopt, s, m, seed, bound, with) {}
   experiment(layout queries, std::optional<layout> of_keys, ringfold::shape s, Mask m, std::uint64_t seed,
-             double bound = 1.7)
-      : tokens(std::move(queries)), apart(std::move(of_keys)), shape(s), mask(m) {
+             double bound = 1.7, ringfold::scored<Parts> with = {})
+      : tokens(std::move(queries)), apart(std::move(of_keys)), shape(s), mask(m), score(with) {
     if (shape.kv_heads == 0) shape.kv_heads = shape.heads;
     if (shape.value_dim == 0) shape.value_dim = shape.dim;
     extent const rows = shape.batch * tokens.tokens(), key_rows = shape.batch * keys().tokens();
@@ -83,8 +85,8 @@ struct experiment {
   auto problem() const { return ringfold::make_problem<T>(tokens, keys(), shape, mask, score); }
 
   oracle::sizes sizes() const {
-    return {shape.batch,    tokens.tokens(), keys().tokens(), shape.heads,
-            shape.kv_heads, shape.dim,       shape.value_dim, score.scale};
+    return {shape.batch, tokens.tokens(), keys().tokens(), shape.heads, shape.kv_heads,
+            shape.dim,   shape.value_dim, score.scale,     {}};
   }
   oracle::result exact() const {
     return oracle::attention(sizes(), q, k, v, [this](extent i, extent j) { return mask.allows(i, j); });
@@ -122,9 +124,8 @@ struct outcome {
 };
 
 /// Runs one rank's part and writes it into the outcome under a lock.
-template <class T, class Mask, class C, class Kernel>
-void run_rank(const experiment<T, Mask>& e, name which, C comm, Kernel kernel, outcome<T>& all, std::mutex& guard,
-              int repeats = 1) {
+template <class E, class C, class Kernel, class T = typename E::element>
+void run_rank(const E& e, name which, C comm, Kernel kernel, outcome<T>& all, std::mutex& guard, int repeats = 1) {
   using A = ringfold::accumulate_t<T>;
   auto const p = e.problem();
   int const rank = comm.rank();
@@ -162,8 +163,8 @@ void run_rank(const experiment<T, Mask>& e, name which, C comm, Kernel kernel, o
 }
 
 /// Runs a schedule on as many thread ranks as the layout has.
-template <class T, class Mask, class Kernel>
-outcome<T> run(const experiment<T, Mask>& e, name which, Kernel kernel, int repeats = 1) {
+template <class E, class Kernel, class T = typename E::element>
+outcome<T> run(const E& e, name which, Kernel kernel, int repeats = 1) {
   std::size_t const rows = static_cast<std::size_t>(e.shape.batch * e.tokens.tokens() * e.shape.heads);
   outcome<T> all{std::vector<T>(rows * static_cast<std::size_t>(e.shape.value_dim)),
                  std::vector<ringfold::accumulate_t<T>>(rows),
@@ -197,8 +198,8 @@ struct backward_outcome {
 };
 
 /// Runs forward and backward of one rank: dout is [batch, token, head, value_dim], dlse [batch, token, head].
-template <class T, class Mask, class C, class Kernel>
-void run_rank_backward(const experiment<T, Mask>& e, name which, C comm, Kernel kernel, const std::vector<double>& dout,
+template <class E, class C, class Kernel, class T = typename E::element>
+void run_rank_backward(const E& e, name which, C comm, Kernel kernel, const std::vector<double>& dout,
                        const std::vector<double>& dlse, backward_outcome<T>& all, std::mutex& guard, int repeats) {
   using A = ringfold::accumulate_t<T>;
   auto const p = e.problem();
@@ -249,9 +250,9 @@ void run_rank_backward(const experiment<T, Mask>& e, name which, C comm, Kernel 
 }
 
 /// Runs forward and backward of a schedule on as many thread ranks as the layout has.
-template <class T, class Mask, class Kernel>
-backward_outcome<T> run_backward(const experiment<T, Mask>& e, name which, Kernel kernel,
-                                 const std::vector<double>& dout, const std::vector<double>& dlse, int repeats = 1) {
+template <class E, class Kernel, class T = typename E::element>
+backward_outcome<T> run_backward(const E& e, name which, Kernel kernel, const std::vector<double>& dout,
+                                 const std::vector<double>& dlse, int repeats = 1) {
   backward_outcome<T> all{std::vector<T>(e.q.size()), std::vector<T>(e.k.size()), std::vector<T>(e.v.size()),
                           std::vector<ringfold::counters>(static_cast<std::size_t>(e.tokens.ranks()))};
   std::mutex guard;

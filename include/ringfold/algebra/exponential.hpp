@@ -88,6 +88,29 @@ RINGFOLD_HD T power_of_2(T x, T rounded, T rest) {
   return x != x ? x : result;
 }
 
+/// tanh of a number or of a register of them, by Op's all, fused and exp2; the last need serve nothing above 0.
+/// Source: Cephes (Moshier), for the part next to 0, where 1 - 2^x would cancel.
+template <class Op, class T, class X>
+RINGFOLD_HD X hyperbolic_tangent(X x) {
+  X const square = x * x, size = x < T{0} ? -x : x;
+  X const shrunk = Op::exp2(Op::fused(size, Op::all(-2 * floating<T>::log2_e), Op::all(0)));
+  X const far = (T{1} - shrunk) / (T{1} + shrunk);
+  auto const horner = [&](T first, auto... rest) {
+    X sum = Op::all(first);
+    ((sum = Op::fused(sum, square, Op::all(rest))), ...);
+    return sum;
+  };
+  X slope;
+  if constexpr (sizeof(T) == 4) {
+    slope = horner(-5.70498872745e-3f, 2.06390887954e-2f, -5.37397155531e-2f, 1.33314422036e-1f, -3.33332819422e-1f);
+  } else {
+    slope = horner(-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3) /
+            horner(1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3);
+  }
+  X const near = Op::fused(x * square, slope, x);
+  return size < T{0.625} ? near : (x < T{0} ? -far : far);
+}
+
 }  // namespace detail
 
 /// Not in ringfold itself: whoever uses that namespace whole keeps the exp2 and log2 of the standard library.
@@ -135,6 +158,17 @@ RINGFOLD_HD T log2(T x) {
   T const z = s * s;
   T const log2_m = detail::fused(s, twice_log2_e, detail::fused(s * z, format::logarithm(z), first_low));
   return log2_m + static_cast<T>(subnormal ? exponent - format::mantissa : exponent);
+}
+
+/// tanh(x) for float and double, within 2 ulp of 1; -inf and +inf give -1 and +1, NaN gives NaN.
+template <class T>
+RINGFOLD_HD T tanh(T x) {
+  struct plain {
+    RINGFOLD_HD static T all(T value) { return value; }
+    RINGFOLD_HD static T fused(T a, T b, T c) { return detail::fused(a, b, c); }
+    RINGFOLD_HD static T exp2(T of) { return exponential::exp2(of); }
+  };
+  return detail::hyperbolic_tangent<plain, T>(x);
 }
 
 }  // namespace exponential

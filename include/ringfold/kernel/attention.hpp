@@ -139,6 +139,9 @@ constexpr void require_attention() {
 template <class A, class P, class Stream>
 constexpr void require_differentiable() {
   require_attention<A, P, Stream>();
+  static_assert(decltype(std::declval<const P&>().score.parts)::differentiable,
+                "[ringfold] no backward pass for this problem: a score_function lacks its derivative; give it a second "
+                "function of (score, token_pair)");
   static_assert(detail::has_backward_state<A, P, Stream>,
                 "[ringfold] no backward pass for this problem: add    template <class P> my_state backward_state(const "
                 "P&, ringfold::arena<>&) const;");

@@ -43,15 +43,39 @@ struct reference_backward_state {
 };
 
 /// The running softmax of one query: its largest score so far, the sum of weights and of weighted values.
-template <class A, class T>
-void fold_key(A score, A& maximum, A& sum, A* o, const T* value, extent stride, extent dim) {
+///
+/// `kept(weight)` is what a weight counts for among the values.
+template <class A, class T, class Kept>
+void fold_key(A score, Kept kept, A& maximum, A& sum, A* o, const T* value, extent stride, extent dim) {
   using exponential::exp2, numbers::fma, numbers::max;
   A const none = A(-__builtin_inf()), before = maximum;
   maximum = max(before, score);
   A const top = maximum == none ? A(0.0) : maximum;  // -inf less -inf is not a number
   A const keep = exp2(before - top), weight = exp2(score - top);
   sum = fma(sum, keep, weight);
-  for (extent d = 0; d < dim; ++d) o[d] = fma(weight, A(value[d * stride]), o[d] * keep);
+  A const counts = kept(weight);
+  for (extent d = 0; d < dim; ++d) o[d] = fma(counts, A(value[d * stride]), o[d] * keep);
+}
+
+/// What dropout leaves of a weight, or of the gradient of what is left.
+template <class P, class A>
+A kept_of(const P& p, A weight, const token_pair& at) {
+  if constexpr (decltype(p.score.parts)::drops) {
+    return numbers::fma(weight, p.score.parts.template keep<A>(at), A(0.0));
+  } else {
+    return weight;
+  }
+}
+
+/// The score of a pair, in units of log2, from q . k.
+template <class P, class A>
+A score_of(const P& p, A dot, A factor, const token_pair& at) {
+  using numbers::fma;
+  if constexpr (decltype(p.score.parts)::changes) {
+    return fma(p.score.parts(fma(dot, A(p.score.scale), A(0.0)), at), A(log2_of_e), A(0.0));
+  } else {
+    return fma(dot, factor, A(0.0));  // rounded, so that nothing can contract it with what follows
+  }
 }
 
 }  // namespace detail
@@ -95,7 +119,7 @@ struct reference_kernel : local_attention {
     detail::check_block(p, kv);
     p.queries.for_each_position(p.owner, [&](extent row, extent query) {
       p.keys.for_each_position(kv.owner, [&](extent key_row, extent key) {
-        if (p.mask_of.allows(query, key)) fold(s, kv, row, key_row);
+        if (p.mask_of.allows(query, key)) fold(s, kv, row, query, key_row, key);
       });
     });
   }
@@ -150,7 +174,7 @@ struct reference_kernel : local_attention {
     detail::check_block(p, kv);
     p.queries.for_each_position(p.owner, [&](extent row, extent query) {
       p.keys.for_each_position(kv.owner, [&](extent key_row, extent key) {
-        if (p.mask_of.allows(query, key)) fold_back(s, kv, to, row, key_row);
+        if (p.mask_of.allows(query, key)) fold_back(s, kv, to, row, query, key_row, key);
       });
     });
   }
@@ -166,7 +190,8 @@ struct reference_kernel : local_attention {
   /// One pair's part of all three gradients: the weight p of the key, and p * (dout . v - delta), that of its score.
   template <class P>
   static void fold_back(detail::reference_backward_state<P>& s, const block<typename P::element>& kv,
-                        const block_gradient<typename P::accumulate>& to, extent row, extent key_row) {
+                        const block_gradient<typename P::accumulate>& to, extent row, extent query, extent key_row,
+                        extent key) {
     using A = typename P::accumulate;
     using exponential::exp2, detail::numbers::fma;
     const P& p = s.p;
@@ -181,8 +206,14 @@ struct reference_kernel : local_attention {
         for (extent d = 0; d < p.value_dim; ++d) {
           gain = fma(A(s.of_out.dout(b, row, head, d)), A(kv.v(b, key_row, h, d)), gain);
         }
-        A const weight = exp2(dot * s.factor - lse * A(detail::log2_of_e));
-        A const of_score = weight * (gain - s.of_out.delta(b, row, head)) * s.scale;
+        token_pair const at = p.pair_of(b, head, query, key);
+        A const score = detail::score_of(p, dot, s.factor, at);
+        if (score == A(-__builtin_inf())) continue;
+        A const weight = exp2(score - lse * A(detail::log2_of_e)), kept = detail::kept_of(p, weight, at);
+        A of_score = weight * (detail::kept_of(p, gain, at) - s.of_out.delta(b, row, head));
+        p.score.parts.collect(of_score, at);
+        if constexpr (decltype(p.score.parts)::bends) of_score = of_score * p.score.parts.slope(dot * s.scale, at);
+        of_score = of_score * s.scale;
         for (extent d = 0; d < p.dim; ++d) {
           A& dq = s.dq(b, row, head, d);
           A& dk = to.k(b, key_row, h, d);
@@ -191,7 +222,7 @@ struct reference_kernel : local_attention {
         }
         for (extent d = 0; d < p.value_dim; ++d) {
           A& dv = to.v(b, key_row, h, d);
-          dv = fma(weight, A(s.of_out.dout(b, row, head, d)), dv);
+          dv = fma(kept, A(s.of_out.dout(b, row, head, d)), dv);
         }
       }
     }
@@ -199,7 +230,8 @@ struct reference_kernel : local_attention {
 
   /// Folds one key row into one query row, for every batch and head.
   template <class P>
-  static void fold(detail::reference_state<P>& s, const block<typename P::element>& kv, extent row, extent key_row) {
+  static void fold(detail::reference_state<P>& s, const block<typename P::element>& kv, extent row, extent query,
+                   extent key_row, extent key) {
     using A = typename P::accumulate;
     using detail::numbers::fma;
     const P& p = s.p;
@@ -211,9 +243,11 @@ struct reference_kernel : local_attention {
         const auto* const k = &kv.k(b, key_row, key_head, 0);
         A dot = A(0.0);
         for (extent d = 0; d < p.dim; ++d) dot = fma(q[d], A(k[d * kv.k.strides[dim_axis]]), dot);
-        A const score = fma(dot, s.factor, A(0.0));  // rounded, so that nothing can contract it with what follows
-        detail::fold_key(score, s.maximum(b, row, head), s.sum(b, row, head), &s.o(b, row, head, 0),
-                         &kv.v(b, key_row, key_head, 0), kv.v.strides[dim_axis], p.value_dim);
+        token_pair const at = p.pair_of(b, head, query, key);
+        detail::fold_key(
+            detail::score_of(p, dot, s.factor, at), [&](A weight) { return detail::kept_of(p, weight, at); },
+            s.maximum(b, row, head), s.sum(b, row, head), &s.o(b, row, head, 0), &kv.v(b, key_row, key_head, 0),
+            kv.v.strides[dim_axis], p.value_dim);
       }
     }
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ringfold/sequence/mask.hpp>
+#include <ringfold/sequence/score.hpp>
 
 /// \file
 /// One value that describes an attention: who holds which tokens, which heads, which mask and score.
@@ -14,18 +15,14 @@ struct heads {
   extent group = 1;
 };
 
-/// Scores are q . k times a scale.
-struct scaled {
-  double scale = 0;  ///< 0 means 1 / sqrt(dim)
-};
-
 /// Extents of one attention, over all ranks.
 struct shape {
   extent batch = 1;
   extent heads = 1;
-  extent kv_heads = 0;   ///< 0 means heads
-  extent dim = 64;       ///< of queries and keys
-  extent value_dim = 0;  ///< 0 means dim
+  extent kv_heads = 0;     ///< 0 means heads
+  extent dim = 64;         ///< of queries and keys
+  extent value_dim = 0;    ///< 0 means dim
+  extent first_batch = 0;  ///< what a score calls the first of these batches
 };
 
 /// What an attention over elements of T computes. Every combinator maps it to its inner attention's problem.
@@ -40,8 +37,14 @@ struct problem {
   extent batch = 1;
   extent dim = 0;
   extent value_dim = 0;
+  extent first_batch = 0;
   Mask mask_of{};
   Score score{};
+
+  /// What a score is asked for, from numbers within the problem.
+  RINGFOLD_HD token_pair pair_of(extent in_batch, extent query_head, extent query, extent key) const {
+    return {first_batch + in_batch, head.first_query + query_head, query, key};
+  }
 };
 
 namespace detail {
@@ -50,13 +53,15 @@ inline double square_root(double value) { return __builtin_sqrt(value); }
 
 /// Describes attention of queries in one layout over keys in another (self-attention: the same).
 ///
-/// \throws shape_error when an extent is not positive, heads is not a multiple of kv_heads, or the rank counts differ.
-template <class T, mask Mask = band>
-problem<T, Mask> make_problem(layout queries, layout keys, shape s, Mask mask_of = {}, scaled score = {}) {
+/// \throws shape_error when an extent is not positive, heads is not a multiple of kv_heads, or the rank counts differ;
+/// what a part of the score throws that does not fit.
+template <class T, mask Mask = band, class Parts = unmodified>
+problem<T, Mask, scored<Parts>> make_problem(layout queries, layout keys, shape s, Mask mask_of = {},
+                                             scored<Parts> score = {}) {
   if (s.kv_heads == 0) s.kv_heads = s.heads;
   if (s.value_dim == 0) s.value_dim = s.dim;
   auto const number = [](extent value) { return static_cast<long long>(value); };
-  if (s.batch < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.dim <= 0 || s.value_dim <= 0) {
+  if (s.batch < 0 || s.first_batch < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.dim <= 0 || s.value_dim <= 0) {
     throw shape_error(
         say("problem: batch %lld, heads %lld, kv heads %lld, dim %lld, value dim %lld; all but the batch "
             "must be positive",
@@ -73,15 +78,25 @@ problem<T, Mask> make_problem(layout queries, layout keys, shape s, Mask mask_of
                           queries.ranks(), keys.ranks()));
   }
   if (score.scale == 0) score.scale = 1 / detail::square_root(static_cast<double>(s.dim));
-  problem<T, Mask> made{
-      static_cast<layout&&>(queries), static_cast<layout&&>(keys), 0, {}, s.batch, s.dim, s.value_dim, mask_of, score};
+  score.parts.check(pair_bounds{s.first_batch + s.batch, s.heads, queries.tokens(), keys.tokens()});
+  problem<T, Mask, scored<Parts>> made{static_cast<layout&&>(queries),
+                                       static_cast<layout&&>(keys),
+                                       0,
+                                       {},
+                                       s.batch,
+                                       s.dim,
+                                       s.value_dim,
+                                       s.first_batch,
+                                       mask_of,
+                                       score};
   made.head = {0, s.heads, 0, s.kv_heads, s.heads / s.kv_heads};
   return made;
 }
 
 /// Describes self-attention.
-template <class T, mask Mask = band>
-problem<T, Mask> make_problem(const layout& tokens, shape s, Mask mask_of = {}, scaled score = {}) {
+template <class T, mask Mask = band, class Parts = unmodified>
+problem<T, Mask, scored<Parts>> make_problem(const layout& tokens, shape s, Mask mask_of = {},
+                                             scored<Parts> score = {}) {
   return make_problem<T>(tokens, tokens, s, mask_of, score);
 }
 

@@ -4,7 +4,7 @@
 #include <ringfold/kernel/attention.hpp>
 #include <ringfold/kernel/cpu/flash_backward.hpp>
 #include <ringfold/kernel/cpu/rows.hpp>
-#include <ringfold/kernel/cpu/tiling.hpp>
+#include <ringfold/kernel/cpu/score_tile.hpp>
 
 /// \file
 /// Blocked attention on one CPU core, for long sequences.
@@ -36,7 +36,7 @@ namespace ringfold::inline RINGFOLD_SIMD {
 ///
 /// Elements: float, double, bf16, f16, or any type with scalar_traits that accumulates in float or double.
 /// Float and double keys and values with adjacent dims are read where they lie; others are converted block by block.
-/// Any mask serves: tiles that it hides are skipped, and keys that it hides may hold anything, NaN included.
+/// Any score serves; softcap, ALiBi and dropout have code for registers. Any mask serves: tiles that it hides are skipped, and keys that it hides may hold anything, NaN included.
 /// Queries are copied by prepare(). Memory: about batch * rows * heads * (dim + value_dim + 2) accumulators, 8 bytes
 /// per row of positions, and one block of scratch.
 /// The backward verbs are those of detail::flash_backward.
@@ -169,7 +169,8 @@ class flash_kernel : public detail::flash_backward {
           t.k = detail::rows_of(kv.k, batch, row, head, count, s.keys, t.k_stride);
           t.v = detail::rows_of(kv.v, batch, row, head, count, s.values, t.v_stride);
         }
-        fold_tile(s, t, seen, positions, count, s.tiles.lanes_at(key_head, first_tile + i), first_at + i, all_finite);
+        fold_tile(s, t, seen, batch, positions, count, s.tiles.lanes_at(key_head, first_tile + i), first_at + i,
+                  all_finite);
       }
     }
   }
@@ -177,8 +178,8 @@ class flash_kernel : public detail::flash_backward {
   /// Folds what one tile sees of a block; `whole` describes the block.
   template <class P, class A>
   static void fold_tile(detail::flash_state<P>& s, const detail::tile<A>& whole, detail::visible_keys seen,
-                        const extent* positions, extent count, const detail::lanes_of& used, extent at,
-                        bool& all_finite) {
+                        [[maybe_unused]] extent batch, const extent* positions, extent count,
+                        const detail::lanes_of& used, extent at, bool& all_finite) {
     constexpr int lanes = detail::tile_shape<A>::lanes;
     detail::tile<A> t = whole;
     t.q = s.q + at * t.dim * lanes, t.o = s.o + at * t.value_dim * lanes;
@@ -198,7 +199,16 @@ class flash_kernel : public detail::flash_backward {
       }
       t.guarded = !all_finite;
     }
-    detail::fold(t);
+    if constexpr (detail::is_plain<P>) {
+      detail::fold(
+          t, [] {}, [] {});
+    } else {
+      auto const& parts = s.p.score.parts;
+      detail::tile_pairs<A> const pairs(s.p, batch, used, s.query_positions, positions + seen.first, t.keys);
+      detail::fold(
+          t, [&] { detail::change_scores(parts, pairs, t.scores, static_cast<A*>(nullptr)); },
+          [&] { detail::keep_weights(parts, pairs, t.scores); });
+    }
   }
 };
 

@@ -3,8 +3,8 @@
 #include <ringfold/algebra/exponential.hpp>
 #include <ringfold/kernel/attention.hpp>
 #include <ringfold/kernel/cpu/rows.hpp>
+#include <ringfold/kernel/cpu/score_tile.hpp>
 #include <ringfold/kernel/cpu/tile_backward.hpp>
-#include <ringfold/kernel/cpu/tiling.hpp>
 
 /// \file
 /// The backward pass of blocked attention on one CPU core.
@@ -26,6 +26,7 @@ struct flash_backward_state {
   A *q_rows = nullptr, *dout_rows = nullptr;                           // scratch
   A *keys = nullptr, *values = nullptr, *dk = nullptr, *dv = nullptr;  // of one block
   A *scores = nullptr, *gains = nullptr;
+  tile_scratch<A> of_score{};
   integer* table = nullptr;
 };
 
@@ -65,6 +66,9 @@ class flash_backward : public local_attention {
     s.scores = memory.take<A>(shape_of::keys * shape_of::lanes);
     s.gains = memory.take<A>(shape_of::keys * shape_of::lanes);
     s.table = memory.take<typename simd<A>::integer>(shape_of::keys * shape_of::lanes);
+    using parts = decltype(p.score.parts);
+    if (parts::bends) s.of_score.slopes = memory.take<A>(shape_of::keys * shape_of::lanes);
+    if (parts::drops) s.of_score.keeps = memory.take<A>(shape_of::keys * shape_of::lanes);
     return s;
   }
 
@@ -199,7 +203,7 @@ class flash_backward : public local_attention {
           set_zero(s.dk, shape_of::key_rows * stride);
           set_zero(s.dv, shape_of::key_rows * value_stride);
         }
-        fold_tile_back(s, t, seen, positions, count, s.tiles.lanes_at(key_head, first_tile + i), first_at + i,
+        fold_tile_back(s, t, seen, batch, positions, count, s.tiles.lanes_at(key_head, first_tile + i), first_at + i,
                        all_finite);
       }
       if (t.k == nullptr) continue;
@@ -227,7 +231,8 @@ class flash_backward : public local_attention {
   /// What one tile and the part of a block that it sees owe each other; `whole` describes the block.
   template <class P, class A>
   static void fold_tile_back(flash_backward_state<P>& s, const backward_tile<A>& whole, visible_keys seen,
-                             const extent* positions, extent count, const lanes_of& used, extent at, bool& all_finite) {
+                             [[maybe_unused]] extent batch, const extent* positions, extent count, const lanes_of& used,
+                             extent at, bool& all_finite) {
     using shape_of = backward_shape<A>;
     constexpr int lanes = shape_of::lanes;
     extent const stride = shape_of::padded(whole.dim), value_stride = shape_of::padded(whole.value_dim);
@@ -259,7 +264,40 @@ class flash_backward : public local_attention {
             !finite(t.q_rows + lane * stride, t.dim) || !finite(t.dout_rows + lane * value_stride, t.value_dim);
       }
     }
-    fold_back(t);
+    if constexpr (is_plain<P>) {
+      fold_back(
+          t, [] {}, [] {});
+    } else {
+      fold_scored(s, t, tile_pairs<A>(s.p, batch, used, s.query_positions, positions + seen.first, t.keys));
+    }
+  }
+
+  /// As fold_back, with what the parts of the score ask for in between.
+  template <class P, class A>
+  static void fold_scored(flash_backward_state<P>& s, const backward_tile<A>& t, const tile_pairs<A>& at) {
+    auto const& parts = s.p.score.parts;
+    auto const [slopes, keeps] = s.of_score;
+    auto const set_one = [&](A* to) {
+      for (extent i = 0; to != nullptr && i < t.keys * at.lanes; ++i) to[i] = 1;
+    };
+    set_one(slopes), set_one(keeps);
+    fold_back(
+        t,
+        [&, keeps = keeps, slopes = slopes] {
+          change_scores(parts, at, t.scores, slopes);
+          if (keeps == nullptr) return;
+          keep_weights(parts, at, keeps);
+          multiply_pairs(t.keys, keeps, t.gains);
+        },
+        [&, keeps = keeps, slopes = slopes] {
+          if constexpr (std::remove_cvref_t<decltype(parts)>::collects) {
+            for_each_pair(at, [&](extent pair, const token_pair& where) {
+              if (t.scores[pair] != 0) parts.collect(t.gains[pair], where);
+            });
+          }
+          if (keeps != nullptr) multiply_pairs(t.keys, keeps, t.scores);
+          if (slopes != nullptr) multiply_pairs(t.keys, slopes, t.gains);
+        });
   }
 };
 

@@ -4,7 +4,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <ringfold/core/config.hpp>
+#include <ringfold/algebra/exponential.hpp>
 
 /// \file
 /// Registers of numbers by the compilers' vector extensions: one source for AVX-512, AVX2, NEON and plain machines.
@@ -55,6 +55,7 @@ struct simd {
     __builtin_memcpy(__builtin_assume_aligned(to, bytes), &value, sizeof value);
   }
   [[gnu::always_inline]] static vector all(A value) { return value - vector{}; }  // + would lose the sign of -0
+  [[gnu::always_inline]] static vector numbers(integers of) { return __builtin_convertvector(of, vector); }
 
   /// a * b + c, rounded once wherever the hardware can: left to the compiler, it would depend on the optimisation level.
   [[gnu::always_inline]] static vector fused(vector a, vector b, vector c) {
@@ -90,6 +91,9 @@ struct simd {
     vector const rounded = x + shift, rest = x - (rounded - shift);
     return power(rest) * reinterpret_cast<vector>(reinterpret_cast<words>(rounded) << mantissa);
   }
+
+  /// tanh, within 2 ulp of 1.
+  [[gnu::always_inline]] static vector tanh(vector x) { return hyperbolic_tangent<simd, A, vector>(x); }
 
  private:
   /// 2^f for f in [-1/2, 1/2]: minimax polynomials with relative errors 2^-28 and 2^-58; 2^0 is exactly 1.

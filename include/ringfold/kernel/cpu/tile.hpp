@@ -178,20 +178,35 @@ template <class A>
   unroll<registers>([&](auto j) __attribute__((always_inline)) { V::store(t.sum + j * V::width, sum[j]); });
 }
 
-/// Folds a block of keys into a tile of queries: the running softmax of every lane.
+/// The scores of all keys.
 template <class A>
-void fold(const tile<A>& t) {
-  using shape_of = tile_shape<A>;
-  in_pieces<shape_of::score_rows>(t.keys, [&](extent first, auto rows) {
-    score<A, rows>(t.k + first * t.k_stride, t.k_stride, t.q, t.dim, t.scores + first * shape_of::lanes);
+[[gnu::noinline]] void score_all(const tile<A>& t) {
+  in_pieces<tile_shape<A>::score_rows>(t.keys, [&](extent first, auto rows) {
+    score<A, rows>(t.k + first * t.k_stride, t.k_stride, t.q, t.dim, t.scores + first * tile_shape<A>::lanes);
   });
-  if (t.hides != hiding::nothing) hide(t);
-  alignas(simd<A>::bytes) A keep[shape_of::lanes];
-  exponentiate(t, keep);
+}
+
+/// Adds all values by their weights to outputs that have shrunk.
+template <class A>
+[[gnu::noinline]] void weigh_all(const tile<A>& t, const A* keep) {
   if (t.guarded) return weigh_guarded(t, keep);
-  in_pieces<shape_of::value_rows>(t.value_dim, [&](extent first, auto rows) {
-    weigh<A, rows>(t.v + first, t.v_stride, t.scores, t.keys, keep, t.o + first * shape_of::lanes);
+  in_pieces<tile_shape<A>::value_rows>(t.value_dim, [&](extent first, auto rows) {
+    weigh<A, rows>(t.v + first, t.v_stride, t.scores, t.keys, keep, t.o + first * tile_shape<A>::lanes);
   });
+}
+
+/// Folds a block of keys into a tile of queries: the running softmax of every lane.
+///
+/// `change()` is called when scores are there, `thin()` when they have become weights and were added up.
+template <class A, class Change, class Thin>
+void fold(const tile<A>& t, Change change, Thin thin) {
+  score_all(t);
+  change();
+  if (t.hides != hiding::nothing) hide(t);
+  alignas(simd<A>::bytes) A keep[tile_shape<A>::lanes];
+  exponentiate(t, keep);
+  thin();
+  weigh_all<A>(t, keep);
 }
 
 }  // namespace ringfold::detail::inline RINGFOLD_SIMD

@@ -118,34 +118,40 @@ template <class A>
   }
 }
 
-/// Adds what a tile of queries and a block of keys owe each other's gradients.
+/// The scores, and the gains that dout finds in the values.
 template <class A>
-void fold_back(const backward_tile<A>& t) {
-  using shape_of = backward_shape<A>;
-  constexpr int lanes = shape_of::lanes;
-  in_pieces<shape_of::score_rows>(t.keys, [&](extent first, auto rows) {
-    score<A, rows>(t.k + first * t.k_stride, t.k_stride, t.q, t.dim, t.scores + first * lanes);
-  });
-  in_pieces<shape_of::score_rows>(t.keys, [&](extent first, auto rows) {
-    score<A, rows>(t.v + first * t.v_stride, t.v_stride, t.dout, t.value_dim, t.gains + first * lanes);
-  });
-  if (t.hides != hiding::nothing) hide<A>(t);
-  weigh_gains(t);
+void score_both(const backward_tile<A>& t) {
+  score_all<A>(t);
+  tile<A> turned = t;
+  turned.k = t.v, turned.k_stride = t.v_stride, turned.dim = t.value_dim, turned.q = t.dout, turned.scores = t.gains;
+  score_all(turned);
+}
 
-  alignas(simd<A>::bytes) A keep[lanes];
+/// Adds to all three gradients by weights and the gradients of scores.
+template <class A>
+[[gnu::noinline]] void add_gradients(const backward_tile<A>& t) {
+  using shape_of = backward_shape<A>;
+  alignas(simd<A>::bytes) A keep[shape_of::lanes];
   for (A& each : keep) each = 1;
-  if (t.guarded) {
-    tile<A> turned = t;
-    turned.v = t.k, turned.v_stride = t.k_stride, turned.value_dim = t.dim, turned.scores = t.gains;
-    weigh_guarded(turned, keep);
-  } else {
-    in_pieces<shape_of::value_rows>(t.dim, [&](extent first, auto rows) {
-      weigh<A, rows>(t.k + first, t.k_stride, t.gains, t.keys, keep, t.o + first * lanes);
-    });
-  }
+  tile<A> turned = t;
+  turned.v = t.k, turned.v_stride = t.k_stride, turned.value_dim = t.dim, turned.scores = t.gains;
+  weigh_all(turned, keep);
   auto const spread_rows = t.guarded_queries ? spread_guarded<A> : spread_all<A>;
   spread_rows(t.scores, t.keys, t.dout_rows, shape_of::padded(t.value_dim), t.dv);
   spread_rows(t.gains, t.keys, t.q_rows, shape_of::padded(t.dim), t.dk);
+}
+
+/// Adds what a tile of queries and a block of keys owe each other's gradients.
+///
+/// `change()` is called when scores and gains are there, `bend()` when they have become weights and gradients of scores.
+template <class A, class Change, class Bend>
+void fold_back(const backward_tile<A>& t, Change change, Bend bend) {
+  score_both(t);
+  change();
+  if (t.hides != hiding::nothing) hide<A>(t);
+  weigh_gains(t);
+  bend();
+  add_gradients(t);
 }
 
 }  // namespace ringfold::detail::inline RINGFOLD_SIMD

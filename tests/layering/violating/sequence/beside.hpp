@@ -1,4 +1,4 @@
-// report: sequence may not include <ringfold/algebra/softmax.hpp>
+// report: sequence may not include <ringfold/schedule/ring.hpp>
 #pragma once
 
-#include <ringfold/algebra/softmax.hpp>
+#include <ringfold/schedule/ring.hpp>

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <ringfold/core/span.hpp>
+#include <ringfold/sequence/score.hpp>
+
+/// \file
+/// Attention with linear biases: scores fall with the distance of query and key.
+
+namespace ringfold {
+
+/// s becomes s - slope of the head * |query + offset - key|.
+class alibi_part : public score_part {
+ public:
+  static constexpr bool changes = true;
+
+  alibi_part(extent heads, const double* slopes, extent offset) : heads_(heads), slopes_(slopes), offset_(offset) {}
+
+  extent offset() const { return offset_; }
+
+  /// The slope of a query head. For a number of heads that is not a power of two, the heads beyond the next smaller
+  /// one take every other slope of the next larger one, as published.
+  double slope_of(extent head) const {
+    if (slopes_ != nullptr) return slopes_[head];
+    extent whole = 1;
+    while (2 * whole <= heads_) whole *= 2;
+    double const heads = static_cast<double>(whole);
+    return head < whole ? exponential::exp2(-8 * static_cast<double>(head + 1) / heads)
+                        : exponential::exp2(-4 * static_cast<double>(2 * (head - whole) + 1) / heads);
+  }
+
+  template <class A>
+  A operator()(A s, const token_pair& at) const {
+    extent const ahead = at.query + offset_ - at.key;
+    return detail::fused(A(-slope_of(at.head)), A(ahead < 0 ? -ahead : ahead), s);
+  }
+
+  void check(const pair_bounds& of) const {
+    if (heads_ != of.heads) {
+      throw shape_error(say("alibi: slopes for %lld heads, the problem has %lld", static_cast<long long>(heads_),
+                            static_cast<long long>(of.heads)));
+    }
+  }
+
+ private:
+  extent heads_;
+  const double* slopes_;
+  extent offset_;
+};
+
+/// The published slopes, 2^(-8 / heads), 2^(-16 / heads), ...; `offset` is added to every query's position, as
+/// keys - queries where the mask is aligned to the bottom right.
+/// \throws usage_error when heads is not positive. Source: Press et al., Train Short, Test Long (2021).
+inline scored<alibi_part> alibi(extent heads, extent offset = 0) {
+  if (heads <= 0) throw usage_error(say("alibi: %lld heads; at least 1 is needed", static_cast<long long>(heads)));
+  return {0, alibi_part(heads, nullptr, offset)};
+}
+
+/// Slopes of your own, one per query head of the whole problem; they stay yours.
+inline scored<alibi_part> alibi(span<const double> slopes, extent offset = 0) {
+  return {0, alibi_part(static_cast<extent>(slopes.size()), slopes.data(), offset)};
+}
+
+}  // namespace ringfold

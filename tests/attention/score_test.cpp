@@ -1,0 +1,199 @@
+#include <ringfold/sequence/score.hpp>
+
+#include <doctest/doctest.h>
+
+#include <ringfold/kernel/cpu/flash.hpp>
+#include <ringfold/kernel/reference.hpp>
+
+#include "support/any_score.hpp"
+#include "support/combinations.hpp"
+
+using namespace ringfold;
+using namespace combinations;
+
+namespace {
+
+/// Runs one choice of parts on a combination, forward and backward, and holds it against the oracle.
+template <class T, class Kernel>
+void check(const combination& c, const any_score::choice& choice, std::uint64_t seed, Kernel kernel) {
+  auto const plain = make_experiment<T>(c, seed);
+  extent const n = plain.tokens.tokens(), heads = plain.shape.heads;
+  any_score::bias_numbers const bias(choice.bias_axes, {plain.shape.batch, heads, n, n}, seed);
+  for (extent const each : bias.extents) {
+    if (each == 0) return;  // nothing to broadcast from
+  }
+  schedules::experiment<T, band, any_score::part> e(plain.tokens, plain.shape, plain.mask, seed, 1.7,
+                                                    {0, any_score::make(choice, heads, bias)});
+  e.order = plain.order;
+  any_score::meaning const means{choice, heads, &bias};
+  any_score::keeping const keeps{choice};
+  auto const allows = [&](extent i, extent j) { return e.mask.allows(i, j); };
+  oracle::sizes const sizes{e.shape.batch, n, n, heads, e.shape.kv_heads, e.shape.dim, e.shape.value_dim, 0, {}};
+  auto const forward = oracle::attention(sizes, e.q, e.k, e.v, allows, means, keeps);
+  auto const got = schedules::run(e, schedule_of(c), kernel);
+  double const bound = 24 * roundoff<T>;
+  CHECK(oracle::compare(got.o, forward.o).relative <= bound);
+  CHECK(oracle::compare(got.lse, forward.lse).largest <= 1e-5);
+
+  extent const rows = e.shape.batch * n * heads;
+  auto const dout = oracle::uniform<T>(rows * e.shape.value_dim, seed + 7);
+  auto const dlse = oracle::uniform<accumulate_t<T>>(rows, seed + 8);
+  auto const exact = oracle::backward(sizes, e.q, e.k, e.v, dout, dlse, allows, means, keeps);
+  auto const back = schedules::run_backward(e, schedule_of(c), kernel, dout, dlse);
+  CHECK(oracle::compare(back.dq, exact.dq).relative <= bound);
+  CHECK(oracle::compare(back.dk, exact.dk).relative <= bound);
+  CHECK(oracle::compare(back.dv, exact.dv).relative <= bound);
+}
+
+any_score::choice random_choice(std::mt19937_64& random) {
+  return {random() % 2 ? 0.0 : 0.5 + static_cast<double>(random() % 4), random() % 2 == 0,
+          static_cast<int>(random() % 17) - 1, random() % 2 ? 0.0 : 0.25, random()};
+}
+
+template <class Kernel>
+void check_random(std::uint64_t first, int count, Kernel kernel) {
+  std::mt19937_64 random(first);
+  for (int i = 0; i < count; ++i) {
+    auto c = random_combination(random);
+    c[combinations::dtype] %= 2;
+    auto const choice = random_choice(random);
+    std::uint64_t const seed = random() % 100000;
+    if (refused(c)) continue;
+    std::string const text = fmt::format("{} cap={} linear={} bias={} drop={}", text_of(c, seed), choice.cap,
+                                         choice.linear, choice.bias_axes, choice.drop);
+    CAPTURE(text);
+    if (c[combinations::dtype] == 0) check<float>(c, choice, seed, kernel);
+    if (c[combinations::dtype] == 1) check<double>(c, choice, seed, kernel);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("caps, linear biases, biases of every shape and dropout: under every schedule what the definition says") {
+#ifdef RINGFOLD_SANITIZED
+  check_random(1, 40, reference_kernel{});
+#else
+  check_random(1, 500, reference_kernel{});
+#endif
+}
+
+TEST_CASE("the same by the blocked kernel") {
+#ifdef RINGFOLD_SANITIZED
+  check_random(2, 10, flash_kernel{});
+#else
+  check_random(2, 250, flash_kernel{});
+#endif
+}
+
+TEST_CASE("a bias gets its gradient, once, from whatever rank computes a pair") {
+  for (auto const which : schedules::names) {
+    for (int const ranks : {1, 2, 3, 4}) {
+      for (int const axes : {0, 1, 2, 5, 10, 15}) {
+        CAPTURE(static_cast<int>(which));
+        CAPTURE(ranks);
+        CAPTURE(axes);
+        extent const n = 9, heads = 4;
+        any_score::choice const choice{1.5, true, axes, 0.25, 3};
+        any_score::bias_numbers const bias(axes, {2, heads, n, n}, 5);
+        schedules::experiment<double, band, any_score::part> e(
+            zigzag(n, ranks), {.batch = 2, .heads = heads, .kv_heads = 2, .dim = 3}, causal(), 11);
+        oracle::sizes const sizes{2, n, n, heads, 2, 3, 3, 0, {}};
+        auto const allows = [](extent i, extent j) { return j <= i; };
+        auto const dout = oracle::uniform<double>(2 * n * heads * 3, 7),
+                   dlse = oracle::uniform<double>(2 * n * heads, 8);
+
+        // The slope of the whole result by differences, for a few of the bias's numbers.
+        auto numbers = bias;
+        any_score::meaning const means{choice, heads, &numbers};
+        auto const value = [&] {
+          auto const r = oracle::attention(sizes, e.q, e.k, e.v, allows, means, any_score::keeping{choice});
+          double sum = 0;
+          for (std::size_t i = 0; i < r.o.size(); ++i) sum += r.o[i] * dout[i];
+          for (std::size_t i = 0; i < r.lse.size(); ++i) sum += r.lse[i] == -INFINITY ? 0 : r.lse[i] * dlse[i];
+          return sum;
+        };
+
+        std::vector<double> summed(bias.numbers.size(), 0.0);
+        std::mutex guard;
+        schedules::backward_outcome<double> all{std::vector<double>(e.q.size()), std::vector<double>(e.k.size()),
+                                                std::vector<double>(e.v.size()),
+                                                std::vector<counters>(static_cast<std::size_t>(ranks))};
+        run_ranks(ranks, [&](threads comm) {
+          auto mine = e;
+          std::vector<double> gradient(bias.numbers.size(), 0.0);
+          mine.score = {0, any_score::make(choice, heads, bias, &gradient)};
+          if (ranks % 2 == 0) {
+            schedules::run_rank_backward(mine, which, comm, flash_kernel{}, dout, dlse, all, guard, 1);
+          } else {
+            schedules::run_rank_backward(mine, which, comm, reference_kernel{}, dout, dlse, all, guard, 1);
+          }
+          std::lock_guard const lock(guard);
+          for (std::size_t i = 0; i < gradient.size(); ++i) summed[i] += gradient[i];
+        });
+        for (std::size_t i = 0; i < summed.size(); i += 1 + summed.size() / 7) {
+          double const kept = numbers.numbers[i], step = 1e-5;
+          if (kept == -INFINITY) {
+            CHECK(summed[i] == 0);
+            continue;
+          }
+          numbers.numbers[i] = kept + step;
+          double const above = value();
+          numbers.numbers[i] = kept - step;
+          double const slope = (above - value()) / (2 * step);
+          numbers.numbers[i] = kept;
+          CHECK(summed[i] == doctest::Approx(slope).epsilon(1e-6));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("dropout drops the same weights at any rank count, schedule and kernel") {
+  // One key for each weight and values of one: the output is the sum of kept weights.
+  for (auto const which : schedules::names) {
+    for (int const ranks : {1, 2, 3, 4, 5}) {
+      schedules::experiment<float, band, dropout_part> e(striped(40, ranks), {.heads = 5, .dim = 4}, full(), 3, 1.7,
+                                                         dropout(0.5, 77));
+      if (which == schedules::name::ulysses && ranks > 5) continue;
+      for (double& each : e.v) each = 1;
+      auto const got = schedules::run(e, which, flash_kernel{});
+      auto const exact = oracle::attention(
+          {1, 40, 40, 5, 5, 4, 4, 0, {}}, e.q, e.k, e.v, [](extent, extent) { return true; }, oracle::plain_score{},
+          any_score::keeping{{.drop = 0.5, .seed = 77}});
+      CHECK(oracle::compare(got.o, exact.o).relative <= 1e-6);
+    }
+  }
+}
+
+TEST_CASE("a user's function of score and pair") {
+  schedules::experiment<float> plain(zigzag(24, 3), {.heads = 2, .dim = 8}, causal(), 4);
+  //! [score_function]
+  // Keys far away count for less, in proportion to the score; every third key is hidden.
+  auto const fading = score_function(
+      [](auto s, const token_pair& at) {
+        return at.key % 3 == 1 && at.key != at.query ? -INFINITY
+                                                     : s / (1 + 0.1F * static_cast<float>(at.query - at.key));
+      },
+      [](auto, const token_pair& at) { return 1 / (1 + 0.1F * static_cast<float>(at.query - at.key)); });
+  auto const problem = make_problem<float>(plain.tokens, plain.shape, causal(), fading);
+  //! [score_function]
+  schedules::experiment<float, band, decltype(problem.score.parts)> e(plain.tokens, plain.shape, causal(), 4, 1.7,
+                                                                      fading);
+  auto const means = [](double s, extent, extent, extent i, extent j) {
+    double const slope = 1 / (1 + static_cast<double>(0.1F) * static_cast<double>(i - j));
+    return oracle::changed{j % 3 == 1 && i != j ? -INFINITY : s * slope, slope};
+  };
+  oracle::sizes const sizes{1, 24, 24, 2, 2, 8, 8, 0, {}};
+  auto const allows = [](extent i, extent j) { return j <= i; };
+  auto const dout = oracle::uniform<float>(24 * 2 * 8, 7), dlse = oracle::uniform<float>(24 * 2, 8);
+  auto const exact = oracle::attention(sizes, e.q, e.k, e.v, allows, means);
+  auto const slopes = oracle::backward(sizes, e.q, e.k, e.v, dout, dlse, allows, means);
+  for (auto const which : {schedules::name::ring, schedules::name::gather}) {
+    CHECK(oracle::compare(schedules::run(e, which, flash_kernel{}).o, exact.o).relative <= 1e-6);
+    CHECK(oracle::compare(schedules::run(e, which, reference_kernel{}).o, exact.o).relative <= 1e-6);
+    CHECK(oracle::compare(schedules::run_backward(e, which, flash_kernel{}, dout, dlse).dq, slopes.dq).relative <=
+          2e-6);
+    CHECK(oracle::compare(schedules::run_backward(e, which, flash_kernel{}, dout, dlse).dk, slopes.dk).relative <=
+          2e-6);
+  }
+}

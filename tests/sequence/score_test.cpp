@@ -1,0 +1,137 @@
+#include <ringfold/sequence/score.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <vector>
+
+#include <ringfold/sequence/alibi.hpp>
+#include <ringfold/sequence/bias.hpp>
+#include <ringfold/sequence/dropout.hpp>
+#include <ringfold/sequence/problem.hpp>
+
+using namespace ringfold;
+
+namespace {
+
+template <class Score>
+void check_slope(Score score) {
+  auto const& parts = score.parts;
+  token_pair const at{1, 2, 30, 4};
+  for (double s = -9; s < 9; s += 0.37) {
+    double const step = 1e-6, above = parts(s + step, at), below = parts(s - step, at);
+    CHECK(parts.slope(s, at) == doctest::Approx((above - below) / (2 * step)).epsilon(1e-8));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("tanh is within two units of 1 and odd, and has its limits") {
+  double worst = 0, worst_float = 0;
+  for (double x = -25; x < 25; x += 0.0007) {
+    worst = std::fmax(worst, std::fabs(exponential::tanh(x) - std::tanh(x)));
+    auto const small = static_cast<float>(x);
+    worst_float = std::fmax(
+        worst_float, std::fabs(static_cast<double>(exponential::tanh(small)) - std::tanh(static_cast<double>(small))));
+    CHECK(exponential::tanh(-x) == -exponential::tanh(x));
+  }
+  CHECK(worst <= 2 * 0x1p-53);
+  CHECK(worst_float <= 2 * 0x1p-24);
+  for (double x = 1e-300; x < 1e-3; x *= 7) CHECK(exponential::tanh(x) == doctest::Approx(x).epsilon(1e-6));
+  CHECK(exponential::tanh(INFINITY) == 1);
+  CHECK(exponential::tanh(-INFINITY) == -1);
+  CHECK(std::isnan(exponential::tanh(static_cast<double>(NAN))));
+}
+
+TEST_CASE("slopes are derivatives, through chains too") {
+  check_slope(scaled{});
+  check_slope(softcap(3));
+  check_slope(alibi(4));
+  check_slope(softcap(2) | alibi(4) | softcap(1.5));
+  check_slope(alibi(4) | softcap(1.5) | dropout(0.5, 1));
+  check_slope(score_function([](auto s, const token_pair& at) { return s * s * static_cast<double>(at.key); },
+                             [](auto s, const token_pair& at) { return 2 * s * static_cast<double>(at.key); }) |
+              softcap(4));
+}
+
+TEST_CASE("parts are applied from left to right, and one scale is kept") {
+  auto const score = softcap(2) | scaled{0.25} | alibi(1);
+  CHECK(score.scale == 0.25);
+  CHECK(score.parts(1.0, {0, 0, 7, 5}) == doctest::Approx(2 * std::tanh(0.5) - 2 * std::pow(2, -8)));
+  CHECK((alibi(1) | softcap(2)).parts(1.0, {0, 0, 7, 5}) ==
+        doctest::Approx(2 * std::tanh((1 - 2 * std::pow(2, -8)) / 2)));
+  CHECK_THROWS_WITH_AS((scaled{1} | softcap(2) | scaled{2}), "score: scales of 1 and 2; give one", usage_error);
+}
+
+TEST_CASE("slopes of linear biases are the published ones") {
+  for (int h = 0; h < 8; ++h) CHECK(alibi(8).parts.slope_of(h) == std::ldexp(1.0, -h - 1));
+  // 12 heads: those of 8, then every other one of 16 (Press et al., code).
+  for (int h = 0; h < 8; ++h) CHECK(alibi(12).parts.slope_of(h) == std::ldexp(1.0, -h - 1));
+  for (int h = 0; h < 4; ++h) CHECK(alibi(12).parts.slope_of(8 + h) == doctest::Approx(std::pow(2, -0.5 - h)));
+  std::vector<double> const own{1, 2};
+  CHECK(alibi(own).parts(10.0, {0, 1, 3, 9}) == -2);
+  CHECK(alibi(own, 4).parts(10.0, {0, 1, 3, 9}) == 6);
+}
+
+TEST_CASE("a bias holds for every index of an axis that it does not have") {
+  std::vector<double> numbers{0, 1, 2, 3, 4, 5}, gradient(2);
+  auto const score = bias(dense(numbers.data(), 1, 2, 1, 3), dense(gradient.data(), 1, 2, 1, 1));
+  CHECK(score.parts(10.0, {5, 1, 7, 2}) == 15);
+  score.parts.collect(2.0, {5, 1, 7, 2}), score.parts.collect(0.5, {0, 1, 3, 0});
+  CHECK(gradient == std::vector<double>{0, 2.5});
+}
+
+TEST_CASE("random words are those of the published generator") {
+  // Known answers of Random123 for philox4x32-10.
+  auto const words = [](const philox& p) { return std::vector<std::uint32_t>(p.words, p.words + 4); };
+  CHECK(words(philox(0, 0, 0, 0, 0)) == std::vector<std::uint32_t>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  CHECK(words(philox(0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffffffffffff)) ==
+        std::vector<std::uint32_t>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  CHECK(words(philox(0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0x299f31d0a4093822)) ==
+        std::vector<std::uint32_t>{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+}
+
+TEST_CASE("dropout drops its share, keeps the mean, and differs by batch, head, query, key and seed") {
+  auto const parts = dropout(0.3, 99).parts;
+  int dropped = 0, count = 0;
+  for (extent q = 0; q < 200; ++q) {
+    for (extent k = 0; k < 200; ++k, ++count) {
+      double const kept = parts.keep<double>({0, 0, q, k});
+      CHECK((kept == 0 || kept == 1 / (1 - 0.3)));
+      dropped += kept == 0;
+    }
+  }
+  CHECK(std::fabs(dropped - 0.3 * count) < 5 * std::sqrt(count * 0.3 * 0.7));
+  auto const row = [](const dropout_part& of, token_pair at) {
+    std::vector<double> made;
+    for (at.key = 0; at.key < 64; ++at.key) made.push_back(of.keep<double>(at));
+    return made;
+  };
+  auto const first = row(parts, {0, 0, 0, 0});
+  CHECK(first != row(parts, {1, 0, 0, 0}));
+  CHECK(first != row(parts, {0, 1, 0, 0}));
+  CHECK(first != row(parts, {0, 0, 1, 0}));
+  CHECK(first != row(dropout(0.3, 98).parts, {0, 0, 0, 0}));
+  CHECK(first == row(dropout(0.3, 99).parts, {0, 0, 0, 0}));
+  for (double const each : row(dropout(0, 1).parts, {0, 0, 0, 0})) CHECK(each == 1);
+}
+
+TEST_CASE("what cannot be is refused with one line, before there is a problem") {
+  std::vector<double> numbers(24);
+  shape const of{.batch = 2, .heads = 3, .dim = 4};
+  auto const on = contiguous(4, 2);
+  CHECK_THROWS_WITH_AS(softcap(0), "softcap: a cap of 0; it must be positive and finite", usage_error);
+  CHECK_THROWS_WITH_AS(softcap(NAN), "softcap: a cap of nan; it must be positive and finite", usage_error);
+  CHECK_THROWS_WITH_AS(dropout(1, 1), "dropout: a probability of 1; it must be in [0, 1)", usage_error);
+  CHECK_THROWS_WITH_AS(dropout(-0.1, 1), "dropout: a probability of -0.1; it must be in [0, 1)", usage_error);
+  CHECK_THROWS_WITH_AS(alibi(0), "alibi: 0 heads; at least 1 is needed", usage_error);
+  CHECK_THROWS_WITH_AS(make_problem<float>(on, of, causal(), alibi(4)), "alibi: slopes for 4 heads, the problem has 3",
+                       shape_error);
+  CHECK_THROWS_WITH_AS(make_problem<float>(on, of, causal(), softcap(3) | bias(dense(numbers.data(), 1, 3, 2, 4))),
+                       "bias: 2 queries do not broadcast to 4; 1 and 4 do", shape_error);
+  CHECK_THROWS_WITH_AS(
+      make_problem<float>(on, of, causal(), bias(dense(numbers.data(), 1, 3, 1, 4), dense(numbers.data(), 3, 1, 1, 1))),
+      "bias gradient: 3 batches do not broadcast to 2; 1 and 2 do", shape_error);
+  CHECK_THROWS_WITH_AS(make_problem<float>(on, of, causal(), bias(dense(static_cast<float*>(nullptr), 1, 1, 1, 1))),
+                       "bias: it has no memory", usage_error);
+}

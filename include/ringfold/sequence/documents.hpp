@@ -3,7 +3,7 @@
 #include <initializer_list>
 #include <vector>
 
-#include <ringfold/sequence/mask.hpp>
+#include <ringfold/sequence/pairs.hpp>
 
 /// \file
 /// Several documents packed into one sequence, one behind the other, none of which sees another.
@@ -118,6 +118,17 @@ class packed {
     return met;
   }
 
+  /// How many pairs are visible: each document is counted by itself.
+  extent pairs(span<const segment> queries, span<const segment> keys) const {
+    auto const rows = parts_by_document(queries_, queries, [&](int document) { return to_place(document); });
+    auto const columns = parts_by_document(keys_, keys, [&](int document) { return -keys_.first(document); });
+    extent sum = 0;
+    for (std::size_t document = 0; document < rows.size(); ++document) {
+      sum += visible_pairs(within_, span<const segment>(rows[document]), span<const segment>(columns[document]));
+    }
+    return sum;
+  }
+
  private:
   /// From a query's position to its place for the inner mask.
   extent to_place(int document) const {
@@ -136,6 +147,22 @@ class packed {
       q.first += to_place(document), k.first -= keys_.first(document);
       if (q.count > 0 && k.count > 0 && !f(q, k)) return;
     }
+  }
+  /// For each document the parts of segments in it, moved by as much as `move` says.
+  template <class F>
+  static std::vector<std::vector<segment>> parts_by_document(const documents& of, span<const segment> all, F move) {
+    std::vector<std::vector<segment>> made(static_cast<std::size_t>(of.count()));
+    for (segment each : all) {
+      if (each.count <= 0) continue;
+      each = detail::ascending(each);
+      for (int document = larger(of.at(each.first), 0, 0); document <= of.at(each.last()) && of.has(document);
+           ++document) {
+        segment part = of.part_of(each, document);
+        part.first += move(document);
+        if (part.count > 0) made[static_cast<std::size_t>(document)].push_back(part);
+      }
+    }
+    return made;
   }
   static int larger(int a, int b, int c) { return a > b ? (a > c ? a : c) : (b > c ? b : c); }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <ringfold/sequence/mask.hpp>
+#include <ringfold/sequence/pairs.hpp>
 
 /// \file
 /// Masks of queries that do not begin where the keys begin: cross-attention, and queries behind a prefix of keys.
@@ -21,6 +21,13 @@ class shifted_mask {
   constexpr bool meets(segment queries, segment keys) const {
     queries.first += offset_;
     return inner_.meets(queries, keys);
+  }
+
+  /// How many pairs are visible.
+  extent pairs(span<const segment> queries, span<const segment> keys) const {
+    std::vector<segment> moved(queries.begin(), queries.end());
+    for (segment& each : moved) each.first += offset_;
+    return visible_pairs(inner_, span<const segment>(moved), keys);
   }
 
   constexpr shifted_mask shifted(extent offset) const {

@@ -302,7 +302,7 @@ class alignas(128) member {
     throw team_.fate().verdict(rank_);
   }
 
-  /// A rank that has returned sends and receives no more.
+  /// A rank that has returned sends and receives no more. Asked in this order: what it did, it did before it returned.
   void look_for_returned(const slot& on) const {
     for (incoming const& one : on.receives) {
       int const peer = one.at.peer;
@@ -313,7 +313,7 @@ class alignas(128) member {
     }
     for (mailbox::place const* const each : on.sends) {
       int const peer = each->sent().peer;
-      if (!each->full() || !team_.has_returned(peer)) continue;
+      if (!team_.has_returned(peer) || !each->full()) continue;
       throw contract_violation(
           say("rank %d, exchange %ld: rank %d returned and never received what was sent to it", rank_, on.step, peer),
           {.rank = rank_, .peer = peer, .step = on.step, .origin = rank_});

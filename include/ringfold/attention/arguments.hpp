@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <ringfold/core/overlap.hpp>
 #include <ringfold/kernel/attention.hpp>
 
 /// \file
@@ -37,26 +38,9 @@ struct argument {
 
 namespace detail {
 
-/// The first byte of a view and the one behind its last; equal when it is empty.
-template <class T, int Rank, class Space>
-void byte_range(const view<T, Rank, Space>& v, const char*& begin, const char*& end) {
-  begin = end = reinterpret_cast<const char*>(v.data);
-  for (int axis = 0; axis < Rank; ++axis) {
-    if (v.extents[axis] == 0) return;
-  }
-  for (int axis = 0; axis < Rank; ++axis) {
-    extent const reach = (v.extents[axis] - 1) * v.strides[axis] * static_cast<extent>(sizeof(T));
-    (reach < 0 ? begin : end) += reach;
-  }
-  end += sizeof(T);
-}
-
 template <class V, class W>
 void refuse_overlap(const char* call, const char* out_name, const V& out, const char* in_name, const W& in) {
-  const char *out_begin, *out_end, *in_begin, *in_end;
-  byte_range(out, out_begin, out_end);
-  byte_range(in, in_begin, in_end);
-  if (out_begin < in_end && in_begin < out_end) {
+  if (overlap(out, in)) {
     throw alias_error(say("%s: %s overlaps %s; outputs need memory of their own", call, out_name, in_name));
   }
 }

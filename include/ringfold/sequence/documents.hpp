@@ -14,15 +14,17 @@ namespace ringfold {
 class documents {
  public:
   /// Takes their lengths. \throws shape_error when one is negative.
-  explicit documents(span<const extent> lengths) : ends_{} {
-    ends_.reserve(lengths.size());
+  explicit documents(span<const extent> lengths) {
+    std::vector<extent> ends;
+    ends.reserve(lengths.size());
     extent end = 0;
     for (extent const length : lengths) {
       if (length < 0) {
         throw shape_error(say("documents: a length of %lld; none may be negative", static_cast<long long>(length)));
       }
-      ends_.push_back(end = checked_add(end, length));
+      ends.push_back(end = checked_add(end, length));
     }
+    ends_ = shared(static_cast<std::vector<extent>&&>(ends));
   }
   documents(std::initializer_list<extent> lengths) : documents(span<const extent>(lengths.begin(), lengths.size())) {}
 
@@ -41,12 +43,12 @@ class documents {
     return documents(lengths);
   }
 
-  int count() const { return static_cast<int>(ends_.size()); }
+  int count() const { return static_cast<int>(ends_->size()); }
   /// Tokens in documents; the rest of a sequence is padding.
-  extent tokens() const { return ends_.empty() ? 0 : ends_.back(); }
+  extent tokens() const { return ends_->empty() ? 0 : ends_->back(); }
   /// Whether this is one of them.
   bool has(int document) const { return document >= 0 && document < count(); }
-  extent end(int document) const { return ends_[static_cast<std::size_t>(document)]; }
+  extent end(int document) const { return (*ends_)[static_cast<std::size_t>(document)]; }
   extent first(int document) const { return document == 0 ? 0 : end(document - 1); }
   extent length(int document) const { return end(document) - first(document); }
 
@@ -75,7 +77,7 @@ class documents {
   }
 
  private:
-  std::vector<extent> ends_;
+  shared<std::vector<extent>> ends_;
 };
 
 /// A mask within each document: queries of a document see its keys alone, and the mask is asked by positions in the

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <ringfold/core/communicator.hpp>
+#include <ringfold/core/shared.hpp>
 
 /// \file
 /// Which rank holds which tokens. Every rank knows the whole map, so no position ever travels.
@@ -53,20 +54,17 @@ class layout {
     }
   }
 
-  int ranks() const { return static_cast<int>(rows_.size()); }
+  int ranks() const { return held_ ? static_cast<int>(held_->rows.size()) : 0; }
   extent tokens() const { return tokens_; }
-  extent rows(int owner) const { return rows_[static_cast<std::size_t>(owner)]; }
+  extent rows(int owner) const { return held_->rows[static_cast<std::size_t>(owner)]; }
 
   /// The longest shard.
-  extent most_rows() const {
-    extent most = 0;
-    for (extent const each : rows_) most = each > most ? each : most;
-    return most;
-  }
+  extent most_rows() const { return held_ ? held_->most_rows : 0; }
 
   span<const segment> segments(int owner) const {
     auto const index = static_cast<std::size_t>(owner);
-    return {segments_.data() + begin_[index], begin_[index + 1] - begin_[index]};
+    auto const& begin = held_->begin;
+    return {held_->segments.data() + begin[index], begin[index + 1] - begin[index]};
   }
 
   /// Calls f(row, position) for every row of an owner.
@@ -81,7 +79,7 @@ class layout {
   /// The layout after the ranks along one axis have put their shards together: each of them then holds them all,
   /// one shard after the other. Owners keep their numbers.
   layout merged(axis along) const {
-    std::vector<std::vector<segment>> owners(rows_.size());
+    std::vector<std::vector<segment>> owners(static_cast<std::size_t>(ranks()));
     for (int owner = 0; owner < ranks(); ++owner) {
       int const first = owner - owner / along.stride % along.count * along.stride;
       auto& whole = owners[static_cast<std::size_t>(owner)];
@@ -95,25 +93,34 @@ class layout {
 
  private:
   struct unchecked {};
-  layout(unchecked, extent tokens, const std::vector<std::vector<segment>>& owners) : tokens_(tokens) {
-    begin_.reserve(owners.size() + 1);
-    for (const auto& owner : owners) {
-      begin_.push_back(segments_.size());
-      extent rows = 0;
-      for (const segment& each : owner) {
-        if (each.count <= 0) continue;
-        segments_.push_back(each);
-        rows += each.count;
+  layout(unchecked, extent tokens, const std::vector<std::vector<segment>>& owners)
+      : tokens_(tokens), held_(tables(owners)) {}
+
+  struct tables {
+    explicit tables(const std::vector<std::vector<segment>>& owners) {
+      begin.reserve(owners.size() + 1);
+      for (const auto& owner : owners) {
+        begin.push_back(segments.size());
+        extent count = 0;
+        for (const segment& each : owner) {
+          if (each.count <= 0) continue;
+          segments.push_back(each);
+          count += each.count;
+        }
+        rows.push_back(count);
+        most_rows = count > most_rows ? count : most_rows;
       }
-      rows_.push_back(rows);
+      begin.push_back(segments.size());
     }
-    begin_.push_back(segments_.size());
-  }
+
+    std::vector<segment> segments;
+    std::vector<std::size_t> begin;
+    std::vector<extent> rows;
+    extent most_rows = 0;
+  };
 
   extent tokens_ = 0;
-  std::vector<segment> segments_;
-  std::vector<std::size_t> begin_;
-  std::vector<extent> rows_;
+  shared<tables> held_;  // problems are copied a lot
 };
 
 namespace detail {

@@ -15,9 +15,10 @@ struct row_product {
   extent dim, out_stride, dout_stride;
   template <class Sum, class T>
   RINGFOLD_HD void operator()(Sum& to, const T& out, const T& dout) const {
+    using numbers::fma;
     Sum sum = 0;
     for (extent d = 0; d < dim; ++d) {
-      sum += static_cast<Sum>((&out)[d * out_stride]) * static_cast<Sum>((&dout)[d * dout_stride]);
+      sum = fma(static_cast<Sum>((&out)[d * out_stride]), static_cast<Sum>((&dout)[d * dout_stride]), sum);
     }
     to = sum;
   }
@@ -37,17 +38,24 @@ struct backward_workings {
   using space = typename A::stream::space;
   using element = typename P::element;
   using sum = typename P::accumulate;
-  static constexpr bool rounds = !std::is_same_v<element, sum>;
+  using gradient = gradient_sum_t<A, P>;  // of keys and values
+
+  /// Gradients are summed in the caller's memory, unless that rounds.
+  template <class Sum>
+  static constexpr bool rounds = !std::is_same_v<element, Sum>;
 
   backward_workings(const A& attend, const P& p, arena<space>& memory)
       : delta(memory.template take_view<sum>(p.batch, p.queries.rows(p.owner), p.head.query)),
-        dq(memory.template take_view<sum>(rounds ? p.batch : 0, p.queries.rows(p.owner), p.head.query, p.dim)),
-        dk(memory.template take_view<sum>(rounds ? p.batch : 0, p.keys.rows(p.owner), p.head.key, p.dim)),
-        dv(memory.template take_view<sum>(rounds ? p.batch : 0, p.keys.rows(p.owner), p.head.key, p.value_dim)),
+        dq(memory.template take_view<sum>(rounds<sum> ? p.batch : 0, p.queries.rows(p.owner), p.head.query, p.dim)),
+        dk(memory.template take_view<gradient>(rounds<gradient> ? p.batch : 0, p.keys.rows(p.owner), p.head.key,
+                                               p.dim)),
+        dv(memory.template take_view<gradient>(rounds<gradient> ? p.batch : 0, p.keys.rows(p.owner), p.head.key,
+                                               p.value_dim)),
         state(attend.backward_state(p, memory)) {}
 
   view<sum, 3, space> delta;
-  view<sum, 4, space> dq, dk, dv;  // before rounding
+  view<sum, 4, space> dq;  // before rounding
+  view<gradient, 4, space> dk, dv;
   backward_state_of<A, P, typename A::stream> state;
 };
 
@@ -106,28 +114,31 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
                    work_.delta, first_of_rows(out.at), first_of_rows(dout.at));
     if (dlse.at.data != nullptr) on.elementwise(detail::subtract_from{}, work_.delta, dlse.at);
     detail::sink_gradients(on, sinks.at, lse.at, work_.delta, dsinks.at);
-    auto const to_q = summed(work_.dq, dq.at), to_k = summed(work_.dk, dk.at), to_v = summed(work_.dv, dv.at);
+    auto const to_q = summed(work_.dq, dq.at);
+    auto const to_k = summed(work_.dk, dk.at), to_v = summed(work_.dv, dv.at);
     on.elementwise(elementwise::set_zero{}, to_k);
     on.elementwise(elementwise::set_zero{}, to_v);
     attend_.prepare_backward(work_.state, q.at, cotangent<element, space>{dout.at, lse.at, work_.delta}, on);
     attend_.accumulate_backward(work_.state, block<element, space>{k.at, v.at, problem_.owner, problem_.head.first_key},
-                                block_gradient<sum, space>{to_k, to_v}, on);
+                                block_gradient<gradient_sum_t<A, P>, space>{to_k, to_v}, on);
     attend_.close_backward(work_.state, to_q, on);
-    if constexpr (detail::backward_workings<A, P>::rounds) {
-      on.elementwise(elementwise::round_to{}, dq.at, to_q);
-      on.elementwise(elementwise::round_to{}, dk.at, to_k);
-      on.elementwise(elementwise::round_to{}, dv.at, to_v);
-    }
+    round(dq.at, to_q, on), round(dk.at, to_k, on), round(dv.at, to_v, on);
   }
 
  private:
   /// Where a gradient is summed: in the caller's memory, unless that rounds.
-  template <class Out>
-  static view<sum, 4, space> summed(const view<sum, 4, space>& own, const Out& out) {
-    if constexpr (detail::backward_workings<A, P>::rounds) {
+  template <class Sum>
+  static view<Sum, 4, space> summed(const view<Sum, 4, space>& own, const view<element, 4, space>& out) {
+    if constexpr (detail::backward_workings<A, P>::template rounds<Sum>) {
       return own;
     } else {
       return out;
+    }
+  }
+  template <class Sum>
+  static void round(const view<element, 4, space>& out, const view<Sum, 4, space>& summed, stream on) {
+    if constexpr (detail::backward_workings<A, P>::template rounds<Sum>) {
+      on.elementwise(elementwise::round_to{}, out, summed);
     }
   }
 

@@ -17,8 +17,8 @@ namespace ringfold {
 /// **Order** the own block, then by distance, chunk by chunk. **Overlap** a chunk travels while the one before is folded.
 ///
 /// Backward, each chunk's gradients go straight to their owners once the chunk was worked on.
-/// **Steps** twice those. **Bytes** blocks as forward; gradients as many elements in the accumulation type, by the ranks
-/// that needed the blocks. **Memory** the gradients of one chunk of all other ranks' rows, and of the own rows from every
+/// **Steps** twice those. **Bytes** blocks as forward; gradients as many elements of gradient_sum_t, by the ranks that
+/// needed the blocks. **Memory** the gradients of one chunk of all other ranks' rows, and of the own rows from every
 /// other rank. **Order** the own part, then by rank. **Overlap** blocks as forward; gradients none.
 /// Source: Llama 3 (Grattafiori et al., 2024); zhuzilin/ring-flash-attention, llama3 variant.
 /// \snippet attention/nesting_test.cpp gather
@@ -57,7 +57,7 @@ class gather_attention : public queries_at_home<C, A> {
   template <class P>
   auto backward_state(const P& p, arena<space>& memory) const {
     require_differentiable<A, P, stream>();
-    using sum = typename P::accumulate;
+    using sum = gradient_sum_t<A, P>;
     struct open {
       backward_state_of<A, P, stream> inner;
       gathering<typename P::element> blocks;

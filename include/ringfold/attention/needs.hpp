@@ -53,6 +53,9 @@ class queries_at_home {
  public:
   using stream = stream_t<C>;
   using space = space_t<C>;
+  template <class P>
+  using gradient_sum = gradient_sum_t<A, P>;
+  static constexpr bool is_canonical = ringfold::is_canonical<A>;
 
   int ranks() const { return comm_.size() * inner_.ranks(); }
   int owner() const { return comm_.rank() * axis_of(comm_).stride + inner_.owner(); }

@@ -19,8 +19,8 @@ namespace ringfold {
 /// **Overlap** a block travels on while it is folded in.
 ///
 /// Backward, gradients of keys and values follow their blocks one step behind; that of the own block stays at home.
-/// **Steps** 2 * (P - 1). **Bytes** blocks as forward; gradients as many elements in the accumulation type, less what
-/// masks spare. **Memory** four gradients of the longest shard more: three on their way, one home.
+/// **Steps** 2 * (P - 1). **Bytes** blocks as forward; gradients as many elements of gradient_sum_t, less what masks
+/// spare. **Memory** four gradients of the longest shard more: three on their way, one home.
 /// **Order** a gradient's terms are added in ring order from its owner on.
 /// **Overlap** blocks and gradients travel while a block is worked on.
 /// Source: Ring Attention (Liu et al., 2023); double ring: LoongTrain, BurstAttention.
@@ -55,7 +55,7 @@ class ring_attention : public queries_at_home<C, A> {
   auto backward_state(const P& p, arena<space>& memory) const {
     require_differentiable<A, P, stream>();
     using element = typename P::element;
-    using sum = typename P::accumulate;
+    using sum = gradient_sum_t<A, P>;
     struct open {
       backward_state_of<A, P, stream> inner;
       passing<element> blocks;

@@ -30,6 +30,9 @@ class ulysses_attention {
  public:
   using stream = stream_t<C>;
   using space = space_t<C>;
+  template <class P>
+  using gradient_sum = gradient_sum_t<A, P>;
+  static constexpr bool is_canonical = ringfold::is_canonical<A>;
 
   ulysses_attention(C comm, A inner) : comm_(comm), inner_(inner) {}
 
@@ -110,12 +113,14 @@ class ulysses_attention {
     require_differentiable<A, P, stream>();
     using element = typename P::element;
     using sum = typename P::accumulate;
+    using gradient = gradient_sum_t<A, P>;
     struct open {
       sharing<P> share;
       view<element, 4, space> q, dout, k, v;
       view<sum, 3, space> lse, delta;
-      view<sum, 4, space> dq, dk, dv;
-      sum* returned[2];  // [k, v] gradients of the own rows, from each other rank
+      view<sum, 4, space> dq;
+      view<gradient, 4, space> dk, dv;
+      gradient* returned[2];  // [k, v] gradients of the own rows, from each other rank
       backward_state_of<A, P, stream> state;
     };
     sharing<P> share(*this, outer);
@@ -128,15 +133,15 @@ class ulysses_attention {
     auto const lse = memory.template take_view<sum>(p.batch, rows, p.head.query);
     auto const delta = memory.template take_view<sum>(p.batch, rows, p.head.query);
     auto const dq = memory.template take_view<sum>(p.batch, rows, p.head.query, p.dim);
-    auto const dk = memory.template take_view<sum>(p.batch, keys, p.head.key, p.dim);
-    auto const dv = memory.template take_view<sum>(p.batch, keys, p.head.key, p.value_dim);
+    auto const dk = memory.template take_view<gradient>(p.batch, keys, p.head.key, p.dim);
+    auto const dv = memory.template take_view<gradient>(p.batch, keys, p.head.key, p.value_dim);
     extent heads = 0;
     for (int rank = 0; rank < comm_.size(); ++rank) {
       if (rank != comm_.rank()) heads += shares_of(outer.head, rank).key.count;
     }
     extent const others = checked_multiply(checked_multiply(p.batch, outer.keys.most_rows()), heads);
-    sum* const returned_k = memory.template take<sum>(checked_multiply(others, p.dim));
-    sum* const returned_v = memory.template take<sum>(checked_multiply(others, p.value_dim));
+    gradient* const returned_k = memory.template take<gradient>(checked_multiply(others, p.dim));
+    gradient* const returned_v = memory.template take<gradient>(checked_multiply(others, p.value_dim));
     return open{
         share, q, dout, k, v, lse, delta, dq, dk, dv, {returned_k, returned_v}, inner_.backward_state(p, memory)};
   }

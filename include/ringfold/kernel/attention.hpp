@@ -70,6 +70,34 @@ using backward_state_of = decltype(std::declval<const A&>().backward_state(
     std::declval<const P&>(), std::declval<arena<typename Stream::space>&>()));
 
 namespace detail {
+template <class A, class P>
+struct gradient_sum_of {
+  using type = typename P::accumulate;
+};
+template <class A, class P>
+  requires requires { typename A::template gradient_sum<P>; }
+struct gradient_sum_of<A, P> {
+  using type = typename A::template gradient_sum<P>;
+};
+}  // namespace detail
+
+/// What gradients of keys and values are summed in, at home and on their way: the accumulation type, unless an attention
+/// names another by `template <class P> using gradient_sum = ...`. Who has an inner attention names that one's.
+///
+/// Such a type has scalar_traits, is made from 0, has += of its own and of the accumulation type, and is converted to
+/// the accumulation type and the elements explicitly.
+template <class A, class P>
+using gradient_sum_t = typename detail::gradient_sum_of<A, P>::type;
+
+/// Whether results are the same bits at any rank count and under any schedule, as canonical() promises. Such an attention
+/// says so by `static constexpr bool is_canonical = true`, and who has an inner one passes it on.
+///
+/// It sees every key of its queries, in whole chunks: who closes partials apart and merges them, or shows it some rows
+/// of a block, breaks the promise, and must refuse one.
+template <class A>
+inline constexpr bool is_canonical = requires { requires A::is_canonical; };
+
+namespace detail {
 template <class A, class P, class Stream>
 concept has_backward_state = requires { typename backward_state_of<A, P, Stream>; };
 template <class A, class P, class Stream>
@@ -78,7 +106,7 @@ concept has_backward =
                                                  view<const typename P::element, 4, typename Stream::space> q,
                                                  cotangent<typename P::element, typename Stream::space> of_out,
                                                  block<typename P::element, typename Stream::space> kv,
-                                                 block_gradient<typename P::accumulate, typename Stream::space> of_kv,
+                                                 block_gradient<gradient_sum_t<A, P>, typename Stream::space> of_kv,
                                                  view<typename P::accumulate, 4, typename Stream::space> of_q) {
       a.prepare_backward(s, q, of_out, on);
       a.accumulate_backward(s, kv, of_kv, on);

@@ -17,6 +17,17 @@ namespace detail {
 RINGFOLD_HD inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 RINGFOLD_HD inline double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
 
+namespace numbers {
+// With exp2 and log2, what sums need of a number beyond operators. A user's number brings its own, by name.
+RINGFOLD_HD inline float fma(float a, float b, float c) { return fused(a, b, c); }
+RINGFOLD_HD inline double fma(double a, double b, double c) { return fused(a, b, c); }
+/// The larger; a when b is not a number.
+template <class A>
+RINGFOLD_HD A max(A a, A b) {
+  return a < b ? b : a;
+}
+}  // namespace numbers
+
 /// last + x * (...): a polynomial in x, constant term first.
 template <class T>
 RINGFOLD_HD T polynomial(T, T last) {

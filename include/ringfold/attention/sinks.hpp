@@ -30,7 +30,7 @@ struct sink_gradient {
       for (extent row = 0; row < rows; ++row) {
         Sum const total = (&lse)[b * lse_strides[0] + row * lse_strides[1]];
         Sum const of_row = (&delta)[b * delta_strides[0] + row * delta_strides[1]];
-        sum -= exponential::exp2(sink - total, floating<Sum>::log2_e) * of_row;
+        sum = fused(-exponential::exp2(sink - total, floating<Sum>::log2_e), of_row, sum);
       }
     }
     to = sum;

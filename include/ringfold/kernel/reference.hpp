@@ -9,17 +9,6 @@
 
 namespace ringfold {
 
-namespace detail::numbers {
-// With exp2 and log2, what a kernel needs of a number beyond operators. A user's number brings its own, by name.
-inline float fma(float a, float b, float c) { return fused(a, b, c); }
-inline double fma(double a, double b, double c) { return fused(a, b, c); }
-/// The larger; a when b is not a number.
-template <class A>
-A max(A a, A b) {
-  return a < b ? b : a;
-}
-}  // namespace detail::numbers
-
 namespace detail {
 
 template <class P>
@@ -209,7 +198,7 @@ struct reference_kernel : local_attention {
         token_pair const at = p.pair_of(b, head, query, key);
         A const score = detail::score_of(p, dot, s.factor, at);
         if (score == A(-__builtin_inf())) continue;
-        A const weight = exp2(score - lse * A(detail::log2_of_e)), kept = detail::kept_of(p, weight, at);
+        A const weight = exp2(fma(lse, A(-detail::log2_of_e), score)), kept = detail::kept_of(p, weight, at);
         A of_score = weight * (detail::kept_of(p, gain, at) - s.of_out.delta(b, row, head));
         p.score.parts.collect(of_score, at);
         if constexpr (decltype(p.score.parts)::bends) of_score = of_score * p.score.parts.slope(dot * s.scale, at);

@@ -76,6 +76,7 @@ TEST_CASE("parts with code for registers do what they do pair by pair") {
   check_both(dropout(0.3, 42));
   check_both(scaled{0.4} | softcap(2) | alibi(6) | dropout(0.2, 7));
   check_both(alibi(6) | softcap(1.5));
+  check_both(optionally(true, softcap(0.7)) | optionally(false, alibi(6)) | optionally(true, dropout(0.2, 7)));
 }
 
 TEST_CASE("scores that are far apart or not finite stay what they are") {

@@ -63,6 +63,21 @@ TEST_CASE("parts are applied from left to right, and one scale is kept") {
   CHECK_THROWS_WITH_AS((scaled{1} | softcap(2) | scaled{2}), "score: scales of 1 and 2; give one", usage_error);
 }
 
+TEST_CASE("an optional part is its part, or nothing") {
+  token_pair const at{0, 0, 7, 5};
+  auto const there = optionally(true, softcap(2)), missing = optionally(false, softcap(2));
+  CHECK(there.parts(1.0, at) == softcap(2).parts(1.0, at));
+  CHECK(there.parts.slope(1.0, at) == softcap(2).parts.slope(1.0, at));
+  CHECK(missing.parts(1.0, at) == 1);
+  CHECK(missing.parts.slope(1.0, at) == 1);
+  CHECK(optionally(false, dropout(0.99, 1)).parts.keep<double>(at) == 1);
+  auto const make = [&](bool present) {
+    return make_problem<float>(contiguous(4, 1), {.heads = 3}, full(), optionally(present, alibi(4)));
+  };
+  CHECK_NOTHROW(make(false));
+  CHECK_THROWS_AS(make(true), shape_error);
+}
+
 TEST_CASE("slopes of linear biases are the published ones") {
   for (int h = 0; h < 8; ++h) CHECK(alibi(8).parts.slope_of(h) == std::ldexp(1.0, -h - 1));
   // 12 heads: those of 8, then every other one of 16 (Press et al., code).

@@ -124,6 +124,43 @@ auto operator|(scored<A> first, scored<B> then) {
   }
 }
 
+/// A part that is there or not, as a command line says.
+template <class Part>
+struct optional_part : score_part {
+  static constexpr bool changes = Part::changes, bends = Part::bends, drops = Part::drops, collects = Part::collects,
+                        differentiable = Part::differentiable;
+  Part part;
+  bool present;
+
+  optional_part(Part of, bool there) : part(of), present(there) {}
+
+  template <class A>
+  A operator()(A s, const token_pair& at) const {
+    return present ? part(s, at) : s;
+  }
+  template <class A>
+  A slope(A s, const token_pair& at) const {
+    return present ? part.slope(s, at) : A(1.0);
+  }
+  template <class A>
+  A keep(const token_pair& at) const {
+    return present ? part.template keep<A>(at) : A(1.0);
+  }
+  template <class A>
+  void collect(A gradient, const token_pair& at) const {
+    if (present) part.collect(gradient, at);
+  }
+  void check(const pair_bounds& of) const {
+    if (present) part.check(of);
+  }
+};
+
+/// The parts of a score where `present`, none of them where not: one type for both.
+template <class Parts>
+scored<optional_part<Parts>> optionally(bool present, scored<Parts> score) {
+  return {score.scale, {score.parts, present}};
+}
+
 /// A cap: s becomes cap * tanh(s / cap).
 struct softcap_part : score_part {
   static constexpr bool changes = true, bends = true;

@@ -104,6 +104,11 @@ template <class A>
       });
 }
 
+template <class Part, class A>
+void change_scores(const optional_part<Part>& part, const tile_pairs<A>& at, A* scores, A* slopes) {
+  if (part.present) change_scores(part.part, at, scores, slopes);
+}
+
 template <class First, class Then, class A>
 void change_scores(const score_chain<First, Then>& part, const tile_pairs<A>& at, A* scores, A* slopes) {
   change_scores(part.first, at, scores, slopes);
@@ -144,6 +149,11 @@ template <class A>
     const std::uint32_t* const row = words[at.key_positions[key] & 3];
     for (int lane = 0; lane < lanes; ++lane) weights[key * lanes + lane] *= part.template factor<A>(row[lane]);
   }
+}
+
+template <class Part, class A>
+void keep_weights(const optional_part<Part>& part, const tile_pairs<A>& at, A* weights) {
+  if (part.present) keep_weights(part.part, at, weights);
 }
 
 template <class First, class Then, class A>

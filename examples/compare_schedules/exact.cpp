@@ -5,81 +5,110 @@
 #include <cmath>
 #include <limits>
 #include <thread>
-#include <type_traits>
+
+#include "definition.hpp"
 
 namespace compare_schedules {
 
 namespace {
 
-/// The keys that a query sees: first .. end - 1.
-struct seen {
-  extent first, end;
-};
-seen keys_of(const experiment& e, extent query) {
-  extent const n = e.tokens.tokens();
-  return {std::max<extent>(0, query - e.mask.left()), std::min(n, query + e.mask.right() + 1)};
+/// Seconds' worth of floating-point operations.
+constexpr double affordable = 3e10;
+
+double visible_pairs(const experiment& e) {
+  double pairs = 0;
+  for (extent i = 0; i < e.tokens.tokens(); ++i) {
+    pairs += static_cast<double>(keys_of(e, i).end - keys_of(e, i).first);
+  }
+  return pairs * static_cast<double>(e.shape.batch * e.shape.heads);
 }
 
-/// One key head's keys [dim][token] and values [token][dim].
-struct panel {
-  std::vector<double> k, v;
-};
+unsigned cores() { return std::max(1u, std::thread::hardware_concurrency()); }
 
-template <class T>
-panel panel_of(const experiment& e, extent batch, extent head) {
-  extent const n = e.tokens.tokens(), dim = e.shape.dim, value_dim = e.shape.value_dim;
-  auto const k = e.k.as<T>(), v = e.v.as<T>();
-  panel made{std::vector<double>(static_cast<std::size_t>(n * dim)),
-             std::vector<double>(static_cast<std::size_t>(n * value_dim))};
-  for (extent j = 0; j < n; ++j) {
-    for (extent d = 0; d < dim; ++d)
-      made.k[static_cast<std::size_t>(d * n + j)] = static_cast<double>(k(batch, j, head, d));
-    for (extent d = 0; d < value_dim; ++d) {
-      made.v[static_cast<std::size_t>(j * value_dim + d)] = static_cast<double>(v(batch, j, head, d));
+/// Calls work(core, row) for every row, on all cores.
+template <class Work>
+void on_all_cores(extent rows, Work work) {
+  std::atomic<extent> next = 0;
+  auto const some = [&](unsigned core) {
+    for (extent r; (r = next++) < rows;) work(core, r);
+  };
+  std::vector<std::thread> others;
+  for (unsigned core = 1; core < cores(); ++core) others.emplace_back(some, core);
+  some(0);
+  for (std::thread& each : others) each.join();
+}
+
+/// One core's sums of one key head's gradients: of keys [dim][token], of values [token][dim].
+template <class Number>
+struct sums {
+  std::vector<Number> k, v, sinks, o, gains;
+  row<Number> weighed;
+
+  explicit sums(const experiment& e)
+      : k(static_cast<std::size_t>(e.keys.tokens() * e.shape.dim)),
+        v(static_cast<std::size_t>(e.keys.tokens() * e.shape.value_dim)),
+        sinks(static_cast<std::size_t>(e.shape.heads)),
+        o(static_cast<std::size_t>(e.shape.value_dim)),
+        gains(static_cast<std::size_t>(e.keys.tokens())),
+        weighed(e.keys.tokens()) {}
+
+  /// Adds one query's part, and writes the gradient of the query.
+  template <class T>
+  void add(const experiment& e, const panel& p, const T* q, const T* dout, extent batch, extent head, extent query,
+           double* dq) {
+    seen const keys = weighed.attend(e, p, q, batch, head, query);
+    weighed.weigh(e, p, keys, o.data());
+    extent const n = e.keys.tokens(), value_dim = e.shape.value_dim;
+    Number const scale = 1 / std::sqrt(static_cast<Number>(e.shape.dim));
+    Number delta = 0;
+    for (extent d = 0; d < value_dim; ++d) delta += o[static_cast<std::size_t>(d)] * static_cast<Number>(dout[d]);
+    sinks[static_cast<std::size_t>(head)] -= weighed.sink * delta;
+    for (extent j = keys.first; j < keys.end; ++j) {
+      auto const at = static_cast<std::size_t>(j);
+      const double* const value = p.v.data() + j * value_dim;
+      Number* const dv = v.data() + j * value_dim;
+      Number const kept = weighed.weights[at] * weighed.keeps[at];
+      Number gain = 0;
+      for (extent d = 0; d < value_dim; ++d) {
+        Number const of_out = static_cast<Number>(dout[d]);
+        gain += of_out * value[d];
+        dv[d] += kept * of_out;
+      }
+      gains[at] = weighed.weights[at] * (weighed.keeps[at] * gain - delta) * weighed.slopes[at] * scale;
+    }
+    for (extent d = 0; d < e.shape.dim; ++d) {
+      const double* const key = p.k.data() + d * n;
+      Number* const dk = k.data() + d * n;
+      Number const factor = static_cast<Number>(q[d]);
+      Number sum = 0;
+      for (extent j = keys.first; j < keys.end; ++j) {
+        sum += gains[static_cast<std::size_t>(j)] * key[j];
+        dk[j] += gains[static_cast<std::size_t>(j)] * factor;
+      }
+      dq[d] = static_cast<double>(sum);
     }
   }
-  return made;
-}
+};
 
-/// What the definition is computed in: double, and more where double itself is held against it.
-template <class T>
-using number_for = std::conditional_t<std::is_same_v<T, double>, long double, double>;
-
-/// One row of the definition; scores has room for every key, and for a row of values behind them.
-template <class T, class Number>
-void attend(const experiment& e, const panel& p, const T* q, extent query, Number* scores, double* o) {
-  extent const n = e.tokens.tokens(), value_dim = e.shape.value_dim;
-  auto const [first, end] = keys_of(e, query);
-  Number const scale = 1 / std::sqrt(static_cast<Number>(e.shape.dim));
-  std::fill(scores + first, scores + end, Number(0));
-  for (extent d = 0; d < e.shape.dim; ++d) {
-    Number const factor = static_cast<Number>(q[d]);
-    const double* const k = p.k.data() + d * n;
-    for (extent j = first; j < end; ++j) scores[j] += factor * k[j];
-  }
-  Number const largest = *std::max_element(scores + first, scores + end) * scale;
-  Number* const row = scores + n;
-  std::fill(row, row + value_dim, Number(0));
-  Number sum = 0;
-  for (extent j = first; j < end; ++j) {
-    Number const weight = std::exp(scores[j] * scale - largest);
-    const double* const v = p.v.data() + j * value_dim;
-    sum += weight;
-    for (extent d = 0; d < value_dim; ++d) row[d] += weight * v[d];
-  }
-  for (extent d = 0; d < value_dim; ++d) o[d] = static_cast<double>(row[d] / sum);
+/// Calls copy(to, from) for every token of one batch and some heads.
+template <class Copy>
+void for_each_number(const tensor& of, extent batch, extent first_head, extent heads, Copy copy) {
+  with_element(of.type, [&]<class T>(T) {
+    auto const from = of.as<T>();
+    for (extent i = 0; i < of.extents[1]; ++i) {
+      for (extent h = first_head; h < first_head + heads; ++h) {
+        for (extent d = 0; d < of.extents[3]; ++d) copy(static_cast<double>(from(batch, i, h, d)));
+      }
+    }
+  });
 }
 
 }  // namespace
 
 std::vector<extent> tokens_to_check(const experiment& e) {
   // A multiply and an add count 2, an exponential about 20.
-  double const per_pair = static_cast<double>(2 * (e.shape.dim + e.shape.value_dim) + 20) *
-                          static_cast<double>(e.shape.batch * e.shape.heads);
-  constexpr double affordable = 3e10;
+  double const all = visible_pairs(e) * static_cast<double>(2 * (e.shape.dim + e.shape.value_dim) + 20);
   extent const n = e.tokens.tokens();
-  double all = 0;
-  for (extent i = 0; i < n; ++i) all += static_cast<double>(keys_of(e, i).end - keys_of(e, i).first) * per_pair;
   extent const count =
       all <= affordable ? n : std::clamp<extent>(static_cast<extent>(affordable / all * static_cast<double>(n)), 16, n);
   std::vector<extent> chosen;
@@ -91,35 +120,89 @@ exact_rows exact(const experiment& e, std::vector<extent> positions, progress& s
   extent const rows = static_cast<extent>(positions.size()), heads = e.shape.heads, group = heads / e.shape.kv_heads;
   exact_rows made{std::move(positions), {}};
   made.o.resize(static_cast<std::size_t>(rows * e.shape.batch * heads * e.shape.value_dim));
-  auto const cores = std::max(1u, std::thread::hardware_concurrency());
   with_element(e.type, [&]<class T>(T) {
     using number = number_for<T>;
-    auto const room = static_cast<std::size_t>(e.tokens.tokens() + e.shape.value_dim);
-    std::vector<std::vector<number>> scores(cores, std::vector<number>(room));
+    std::vector<row<number>> weighed(cores(), row<number>(e.keys.tokens()));
+    std::vector<std::vector<number>> o(cores(), std::vector<number>(static_cast<std::size_t>(e.shape.value_dim)));
     auto const q = e.q.as<T>();
     for (extent b = 0; b < e.shape.batch; ++b) {
       for (extent kv = 0; kv < e.shape.kv_heads; ++kv) {
         panel const p = panel_of<T>(e, b, kv);
-        std::atomic<extent> next = 0;
-        auto const work = [&](unsigned core) {
-          for (extent r; (r = next++) < rows;) {
-            extent const query = made.positions[static_cast<std::size_t>(r)];
-            for (extent h = kv * group; h < (kv + 1) * group; ++h) {
-              extent const at = ((r * e.shape.batch + b) * heads + h) * e.shape.value_dim;
-              attend(e, p, &q(b, query, h, 0), query, scores[core].data(), made.o.data() + at);
-            }
-            if (core == 0)
-              show.tell("fp64 reference, rows", (b * e.shape.kv_heads + kv) * rows + r,
-                        e.shape.batch * e.shape.kv_heads * rows);
+        on_all_cores(rows, [&](unsigned core, extent r) {
+          extent const query = made.positions[static_cast<std::size_t>(r)];
+          for (extent h = kv * group; h < (kv + 1) * group; ++h) {
+            weighed[core].weigh(e, p, weighed[core].attend(e, p, &q(b, query, h, 0), b, h, query), o[core].data());
+            double* const to = made.o.data() + ((r * e.shape.batch + b) * heads + h) * e.shape.value_dim;
+            std::transform(o[core].begin(), o[core].end(), to, [](number each) { return static_cast<double>(each); });
           }
-        };
-        std::vector<std::thread> others;
-        for (unsigned core = 1; core < cores; ++core) others.emplace_back(work, core);
-        work(0);
-        for (std::thread& each : others) each.join();
+          if (core == 0)
+            show.tell("fp64 reference, rows", (b * e.shape.kv_heads + kv) * rows + r,
+                      e.shape.batch * e.shape.kv_heads * rows);
+        });
       }
     }
   });
+  return made;
+}
+
+exact_gradients exact_slopes(const experiment& e, progress& show) {
+  // Six products, of which three with keys and three with values.
+  double const all = visible_pairs(e) * static_cast<double>(6 * (e.shape.dim + e.shape.value_dim) + 40);
+  extent const heads =
+      std::clamp<extent>(static_cast<extent>(affordable / std::max(all, 1.0) * static_cast<double>(e.shape.kv_heads)),
+                         1, e.shape.kv_heads);
+  extent const group = e.shape.heads / e.shape.kv_heads, n = e.tokens.tokens();
+  exact_gradients made{heads, {}, {}, {}, {}};
+  std::vector<double> sinks(static_cast<std::size_t>(e.shape.heads), 0.0);
+  with_element(e.type, [&]<class T>(T) {
+    using number = number_for<T>;
+    auto const q = e.q.as<T>(), dout = e.dout.as<T>();
+    for (extent kv = 0; kv < heads; ++kv) {
+      for (extent b = 0; b < e.shape.batch; ++b) {
+        panel const p = panel_of<T>(e, b, kv);
+        std::vector<sums<number>> part(cores(), sums<number>(e));
+        std::size_t const first = made.q.size();
+        made.q.resize(first + static_cast<std::size_t>(n * group * e.shape.dim));
+        on_all_cores(n, [&](unsigned core, extent query) {
+          for (extent h = 0; h < group; ++h) {
+            part[core].add(e, p, &q(b, query, kv * group + h, 0), &dout(b, query, kv * group + h, 0), b, kv * group + h,
+                           query, made.q.data() + first + (query * group + h) * e.shape.dim);
+          }
+          if (core == 0)
+            show.tell("fp64 gradients, rows", (kv * e.shape.batch + b) * n + query, heads * e.shape.batch * n);
+        });
+        auto const sum_of = [&](auto member, std::size_t at) {
+          number sum = 0;
+          for (auto const& each : part) sum += (each.*member)[at];
+          return static_cast<double>(sum);
+        };
+        for (extent j = 0; j < e.keys.tokens(); ++j) {
+          for (extent d = 0; d < e.shape.dim; ++d) {
+            made.k.push_back(sum_of(&sums<number>::k, static_cast<std::size_t>(d * e.keys.tokens() + j)));
+          }
+          for (extent d = 0; d < e.shape.value_dim; ++d) {
+            made.v.push_back(sum_of(&sums<number>::v, static_cast<std::size_t>(j * e.shape.value_dim + d)));
+          }
+        }
+        for (std::size_t h = 0; h < sinks.size(); ++h) sinks[h] += sum_of(&sums<number>::sinks, h);
+      }
+    }
+  });
+  if (!e.sinks.empty()) made.sinks.assign(sinks.begin(), sinks.begin() + heads * group);
+  return made;
+}
+
+exact_gradients slopes_of(const experiment& e, const gradients& all, extent key_heads) {
+  exact_gradients made{key_heads, {}, {}, {}, {}};
+  extent const group = e.shape.heads / e.shape.kv_heads;
+  for (extent kv = 0; kv < key_heads; ++kv) {
+    for (extent b = 0; b < e.shape.batch; ++b) {
+      for_each_number(all.q, b, kv * group, group, [&](double each) { made.q.push_back(each); });
+      for_each_number(all.k, b, kv, 1, [&](double each) { made.k.push_back(each); });
+      for_each_number(all.v, b, kv, 1, [&](double each) { made.v.push_back(each); });
+    }
+  }
+  if (!e.sinks.empty()) made.sinks.assign(all.sinks.begin(), all.sinks.begin() + key_heads * group);
   return made;
 }
 
@@ -138,21 +221,21 @@ exact_rows rows_of(const tensor& o, const std::vector<extent>& positions) {
   return made;
 }
 
-errors difference(const exact_rows& got, const exact_rows& wanted) {
+errors difference(const std::vector<double>& got, const std::vector<double>& wanted) {
   errors made;
   double squares = 0;
-  for (std::size_t i = 0; i < wanted.o.size(); ++i) {
-    double apart = std::fabs(got.o[i] - wanted.o[i]);
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    double apart = std::fabs(got[i] - wanted[i]);
     if (!std::isfinite(apart)) apart = std::numeric_limits<double>::infinity();
     made.max_abs = std::max(made.max_abs, apart);
     squares += apart * apart;
   }
-  made.rms = std::sqrt(squares / static_cast<double>(std::max<std::size_t>(1, wanted.o.size())));
+  made.rms = std::sqrt(squares / static_cast<double>(std::max<std::size_t>(1, wanted.size())));
   return made;
 }
 
-errors size_of(const exact_rows& rows) {
-  return difference(rows, {rows.positions, std::vector<double>(rows.o.size(), 0.0)});
+errors size_of(const std::vector<double>& numbers) {
+  return difference(numbers, std::vector<double>(numbers.size(), 0.0));
 }
 
 double roundoff(dtype type) {

@@ -2,8 +2,7 @@
 
 #include <vector>
 
-#include "experiment.hpp"
-#include "progress.hpp"
+#include "measure.hpp"
 
 /// \file
 /// Attention by its definition in fp64, and how far others are from it. It shares no code with the library's kernels.
@@ -25,15 +24,28 @@ exact_rows exact(const experiment& e, std::vector<extent> positions, progress& s
 /// The same tokens of a tensor that somebody else made.
 exact_rows rows_of(const tensor& o, const std::vector<extent>& positions);
 
+/// Gradients of the first key heads, and of the query heads that read them: [key head][batch][token][query head][dim].
+struct exact_gradients {
+  extent key_heads = 0;
+  std::vector<double> q, k, v, sinks;
+};
+
+/// All key heads while that is a matter of seconds; of longer sequences the first ones.
+exact_gradients exact_slopes(const experiment& e, progress& show);
+
+/// The same heads of gradients that somebody else made.
+exact_gradients slopes_of(const experiment& e, const gradients& all, extent key_heads);
+
 struct errors {
   double max_abs = 0, rms = 0;
 };
 
 /// Not a number counts as infinitely far.
-errors difference(const exact_rows& got, const exact_rows& wanted);
+errors difference(const std::vector<double>& got, const std::vector<double>& wanted);
+inline errors difference(const exact_rows& got, const exact_rows& wanted) { return difference(got.o, wanted.o); }
 
-/// The largest and the root mean square of all outputs.
-errors size_of(const exact_rows& rows);
+/// The largest and the root mean square.
+errors size_of(const std::vector<double>& numbers);
 
 /// The unit roundoff of an element type: half the distance from 1 to the next number.
 double roundoff(dtype type);

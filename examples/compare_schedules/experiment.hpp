@@ -1,10 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <ringfold/core/dtype.hpp>
+#include <ringfold/sequence/alibi.hpp>
+#include <ringfold/sequence/documents.hpp>
+#include <ringfold/sequence/dropout.hpp>
 #include <ringfold/sequence/problem.hpp>
 
 /// \file
@@ -50,23 +54,63 @@ struct tensor {
   }
 };
 
+/// The masks of the command line behind one type: a band, within documents where there are any.
+struct any_mask {
+  ringfold::band band;
+  std::optional<ringfold::packed<ringfold::band>> documents;
+
+  bool allows(extent query, extent key) const {
+    return documents ? documents->allows(query, key) : band.allows(query, key);
+  }
+  ringfold::coverage classify(ringfold::hull queries, ringfold::hull keys) const {
+    return documents ? documents->classify(queries, keys) : band.classify(queries, keys);
+  }
+  bool meets(ringfold::segment queries, ringfold::segment keys) const {
+    return documents ? documents->meets(queries, keys) : band.meets(queries, keys);
+  }
+};
+
+using optional_cap = ringfold::optional_part<ringfold::softcap_part>;
+using optional_alibi = ringfold::optional_part<ringfold::alibi_part>;
+using optional_dropout = ringfold::optional_part<ringfold::dropout_part>;
+/// The scores of the command line behind one type.
+using any_score = ringfold::score_chain<ringfold::score_chain<optional_cap, optional_alibi>, optional_dropout>;
+template <class T>
+using any_problem = ringfold::problem<T, any_mask, ringfold::scored<any_score>>;
+
 /// One attention, the same on every rank.
 struct experiment {
-  ringfold::layout tokens;
+  ringfold::layout tokens, keys;  ///< who holds which queries, and which keys
   ringfold::shape shape;
-  ringfold::band mask;
+  any_mask mask;
+  std::vector<extent> ends;  ///< of documents
+  double softcap = 0;        ///< 0: none
+  bool alibi = false;
+  double dropout = 0;
+  std::uint64_t dropout_seed = 0;
+  std::vector<double> sinks;  ///< one per head, or none
+  bool backward = false;
+  extent chunk = 0;  ///< of the canonical order; 0: the fast one
   dtype type;
   int repeats = 1;
-  tensor q, k, v;
+  tensor q, k, v, dout;
 
   int ranks() const { return tokens.ranks(); }
   /// What sums are kept in.
   dtype sum_type() const {
     return with_element(type, []<class T>(T) { return dtype_of<ringfold::accumulate_t<T>>; });
   }
+  /// What is added to a query's position to be compared with keys: queries end where the keys end.
+  extent offset() const { return keys.tokens() - tokens.tokens(); }
+
+  ringfold::scored<any_score> score() const {
+    return ringfold::optionally(softcap > 0, ringfold::softcap(softcap > 0 ? softcap : 1)) |
+           ringfold::optionally(alibi, ringfold::alibi(shape.heads, offset())) |
+           ringfold::optionally(dropout > 0, ringfold::dropout(dropout, dropout_seed));
+  }
   template <class T>
-  auto problem(const ringfold::layout& on) const {
-    return ringfold::make_problem<T>(on, shape, mask);
+  any_problem<T> problem(const ringfold::layout& of_queries, const ringfold::layout& of_keys) const {
+    return ringfold::make_problem<T>(of_queries, of_keys, shape, mask, score());
   }
 };
 

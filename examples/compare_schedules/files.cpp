@@ -59,15 +59,24 @@ void write_json(const std::string& file, const options& o, const experiment& e, 
                 {"seq", e.tokens.tokens()},
                 {"seconds_median", r.seconds_median},
                 {"tokens_per_second", static_cast<double>(e.tokens.tokens()) / r.seconds_median},
-                {"steps", r.steps},
-                {"bytes_sent_max", r.bytes},
-                {"bytes_expected", r.bytes_expected},
+                {"order", o.order},
+                {"steps", r.forward.steps},
+                {"bytes_sent_max", r.forward.bytes},
+                {"bytes_expected", r.forward.bytes_expected},
                 {"workspace_bytes", r.did.workspace},
                 {"max_abs_error", r.error.max_abs},
                 {"rms_error", r.error.rms},
                 {"bitwise_repeatable", r.did.repeatable},
                 {"max_abs_error_allowed", r.allowed.max_abs},
                 {"rms_error_allowed", r.allowed.rms}};
+    if (e.backward) {
+      one["backward_seconds"] = r.backward_seconds;
+      one["steps_backward"] = r.backward.steps;
+      one["bytes_sent_backward"] = r.backward.bytes;
+      one["bytes_expected_backward"] = r.backward.bytes_expected;
+      one["grad_max_abs_error"] = r.gradient_error;
+      one["grad_max_abs_error_allowed"] = r.gradient_error_allowed;
+    }
     if (r.error_to_o) {
       one["max_abs_error_to_o"] = r.error_to_o->max_abs;
       one["max_abs_error_to_o_allowed"] = r.allowed_to_o->max_abs;

@@ -2,9 +2,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <random>
 
 #include <fmt/format.h>
+
+#include <ringfold/sequence/shifted.hpp>
 
 #include "support/npy.hpp"
 
@@ -116,8 +119,9 @@ inputs load(const options& o) {
   inputs made;
   experiment& e = made.e;
   ringfold::shape& s = e.shape;
-  e.mask = o.mask;
   e.repeats = o.repeats;
+  e.softcap = o.softcap, e.alibi = o.alibi, e.dropout = o.dropout, e.dropout_seed = o.seed;
+  e.backward = o.backward;
   auto const set = [](extent given, extent otherwise) { return given != 0 ? given : otherwise; };
   extent tokens = set(o.seq, 1024);
   tensor q, k, v;
@@ -156,20 +160,41 @@ inputs load(const options& o) {
     std::string const why = refusal(*each, o.ranks, s.heads);
     if (!why.empty() && !o.every) refuse(fmt::format("--schedule {}: {}", each->name, why));
   }
-  check_memory(s, tokens, e.type);
-  e.tokens = layout_of(o, tokens);
+  extent const queries = set(o.queries, tokens), keys = o.prefix + tokens;
+  check_memory(s, std::max(queries, keys), e.type);
+  e.tokens = layout_of(o, queries);
+  e.keys = o.queries == 0 ? e.tokens : layout_of(o, tokens);
+  if (o.prefix > 0) e.keys = ringfold::appended(layout_of(o, o.prefix), e.keys);
+  e.mask.band = ringfold::bottom_right(o.mask, queries, keys);
+  if (!o.documents.empty()) {
+    ringfold::documents const parts{ringfold::span<const extent>(o.documents.data(), o.documents.size())};
+    if (parts.tokens() > tokens) {
+      refuse(fmt::format("--documents {}: {} tokens; allowed: at most the {} of the sequence", o.documents_text,
+                         parts.tokens(), tokens));
+    }
+    for (int i = 0; i < parts.count(); ++i) e.ends.push_back(parts.end(i));
+    e.mask.documents = parts & o.mask;
+  }
 
   if (o.input.empty()) {
     std::mt19937_64 random(o.seed);
-    e.q = random_tensor(e.type, random, s.batch, tokens, s.heads, s.dim);
-    e.k = random_tensor(e.type, random, s.batch, tokens, s.kv_heads, s.dim);
-    e.v = random_tensor(e.type, random, s.batch, tokens, s.kv_heads, s.value_dim);
-    return made;
+    e.q = random_tensor(e.type, random, s.batch, queries, s.heads, s.dim);
+    e.k = random_tensor(e.type, random, s.batch, keys, s.kv_heads, s.dim);
+    e.v = random_tensor(e.type, random, s.batch, keys, s.kv_heads, s.value_dim);
   }
+  std::mt19937_64 random(o.seed + 1);
+  if (o.sinks) {
+    tensor const drawn = random_tensor(dtype_of<float>, random, 1, 1, s.heads, 1);
+    for (extent h = 0; h < s.heads; ++h) e.sinks.push_back(static_cast<double>(drawn.as<float>()(0, 0, h, 0)));
+  }
+  if (o.backward) e.dout = random_tensor(e.type, random, s.batch, queries, s.heads, s.value_dim);
+  if (o.input.empty()) return made;
+
   bool changed = false;
   e.q = rounded(q, e.type, changed), e.k = rounded(k, e.type, changed), e.v = rounded(v, e.type, changed);
   if (changed && made.o) {
-    made.as_given = experiment{e.tokens, s, e.mask, dtype_of<double>, 1, {}, {}, {}};
+    made.as_given = e;
+    made.as_given->type = dtype_of<double>;
     made.as_given->q = rounded(q, dtype_of<double>, changed);
     made.as_given->k = rounded(k, dtype_of<double>, changed);
     made.as_given->v = rounded(v, dtype_of<double>, changed);

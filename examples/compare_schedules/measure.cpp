@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <string>
+#include <utility>
 
 #include "collect.hpp"
 #include "prepare.hpp"
 #include "world.hpp"
+
+#include <ringfold/comm/self.hpp>
 
 namespace compare_schedules {
 
@@ -36,49 +40,68 @@ tensor shard_of(const tensor& whole, const ringfold::layout& tokens, int rank) {
   return made;
 }
 
-/// One rank's inputs, and room for its outputs.
-struct shards {
-  tensor q, k, v, out, lse;
+/// Numbers per head in a type.
+tensor numbers_of(dtype type, const std::vector<double>& numbers) {
+  tensor made(type, 1, 1, 1, static_cast<extent>(numbers.size()));
+  with_element(type, [&]<class T>(T) {
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      made.as<T>().data[i] = static_cast<T>(static_cast<float>(numbers[i]));
+  });
+  return made;
+}
 
-  shards(const experiment& e, int rank)
-      : q(shard_of(e.q, e.tokens, rank)),
-        k(shard_of(e.k, e.tokens, rank)),
-        v(shard_of(e.v, e.tokens, rank)),
-        out(e.type, e.shape.batch, e.tokens.rows(rank), e.shape.heads, e.shape.value_dim),
-        lse(e.sum_type(), e.shape.batch, e.tokens.rows(rank), e.shape.heads, 1) {}
+/// One rank's inputs, and room for its outputs, when it holds these queries and keys.
+rank_tensors tensors_of(const experiment& e, const ringfold::layout& queries, const ringfold::layout& keys, int rank) {
+  auto const& s = e.shape;
+  extent const rows = queries.rows(rank), key_rows = keys.rows(rank);
+  rank_tensors made{shard_of(e.q, queries, rank),
+                    shard_of(e.k, keys, rank),
+                    shard_of(e.v, keys, rank),
+                    tensor(e.type, s.batch, rows, s.heads, s.value_dim),
+                    tensor(e.sum_type(), s.batch, rows, s.heads, 1),
+                    {},
+                    {},
+                    {},
+                    {},
+                    {},
+                    {}};
+  if (!e.sinks.empty()) made.sinks = numbers_of(e.sum_type(), e.sinks);
+  if (!e.backward) return made;
+  made.dout = shard_of(e.dout, queries, rank);
+  made.dq = tensor(e.type, s.batch, rows, s.heads, s.dim);
+  made.dk = tensor(e.type, s.batch, key_rows, s.kv_heads, s.dim);
+  made.dv = tensor(e.type, s.batch, key_rows, s.kv_heads, s.value_dim);
+  if (!e.sinks.empty()) made.dsinks = tensor(e.sum_type(), 1, 1, 1, s.heads);
+  return made;
+}
 
-  void forward(call& run) { run.forward(q, k, v, out, lse); }
-};
-
-/// Warms up, then times each call from a barrier on.
-template <class C>
-void time(call& run, const schedule& s, const experiment& e, C& comm, shards& mine, ringfold::counters& book,
-          progress& show, measurement& all) {
+/// Warms up, then times each call from a barrier on; `outputs` must be the same bits after each.
+template <class C, class Call>
+void time(Call once, std::vector<const tensor*> outputs, const std::string& what, const experiment& e, C& comm,
+          ringfold::counters& book, progress& show, calls& all, bool& repeatable) {
   std::vector<double> seconds;
-  std::vector<std::byte> first_out, first_lse;
-  bool repeatable = true;
+  std::vector<std::vector<std::byte>> first;
+  bool same = true;
   for (int i = 0; i <= e.repeats; ++i) {
-    if (comm.rank() == 0) show.tell(std::string(s.name) + ", repeats", i, e.repeats);
+    if (comm.rank() == 0) show.tell(what, i, e.repeats);
     book = {};
     barrier(comm);
     auto const start = clock::now();
-    mine.forward(run);
+    once();
     std::chrono::duration<double> const took = clock::now() - start;
-    if (i == 0) {
-      first_out = mine.out.bytes, first_lse = mine.lse.bytes;
-    } else {
-      seconds.push_back(took.count());
-      repeatable = repeatable && mine.out.bytes == first_out && mine.lse.bytes == first_lse;
+    if (i > 0) seconds.push_back(took.count());
+    for (std::size_t at = 0; at < outputs.size(); ++at) {
+      if (i == 0) first.push_back(outputs[at]->bytes);
+      same = same && outputs[at]->bytes == first[at];
     }
   }
-  std::vector<extent> counted{book.total_bytes(), book.steps, run.workspace(), repeatable};
+  std::vector<extent> counted{book.total_bytes(), book.steps, same};
   collect(
-      comm, counted, [](int) { return 4; },
+      comm, counted, [](int) { return 3; },
       [&](int, const std::vector<extent>& theirs) {
         all.bytes.push_back(theirs[0]);
         all.steps.push_back(theirs[1]);
-        all.workspace = std::max(all.workspace, theirs[2]);
-        all.repeatable = all.repeatable && theirs[3] != 0;
+        repeatable = repeatable && theirs[2] != 0;
       });
   collect(
       comm, seconds, [&](int) { return e.repeats; },
@@ -88,19 +111,36 @@ void time(call& run, const schedule& s, const experiment& e, C& comm, shards& mi
       });
 }
 
-/// Everybody's output to its place on rank 0.
+/// Everybody's rows to their places in a whole tensor on rank 0.
 template <class C>
-void collect_output(const experiment& e, C& comm, shards& mine, measurement& all) {
-  extent const batch = e.shape.batch, heads = e.shape.heads, dim = e.shape.value_dim;
-  if (comm.rank() == 0) all.out = tensor(e.type, batch, e.tokens.tokens(), heads, dim);
+void collect_rows(const ringfold::layout& tokens, C& comm, tensor& mine, tensor& whole) {
+  extent const batch = mine.extents[0], heads = mine.extents[2], dim = mine.extents[3];
+  if (comm.rank() == 0) whole = tensor(mine.type, batch, tokens.tokens(), heads, dim);
   collect(
-      comm, mine.out.bytes, [&](int rank) { return batch * e.tokens.rows(rank) * heads * dim * e.type.bytes(); },
+      comm, mine.bytes, [&](int rank) { return batch * tokens.rows(rank) * heads * dim * mine.type.bytes(); },
       [&](int rank, std::vector<std::byte>& theirs) {
-        with_element(e.type, [&]<class T>(T) {
+        with_element(mine.type, [&]<class T>(T) {
           auto const rows =
-              ringfold::dense(reinterpret_cast<const T*>(theirs.data()), batch, e.tokens.rows(rank), heads, dim);
-          for_each_row(e.tokens, rank, all.out.as<T>(), rows,
+              ringfold::dense(reinterpret_cast<const T*>(theirs.data()), batch, tokens.rows(rank), heads, dim);
+          for_each_row(tokens, rank, whole.as<T>(), rows,
                        [](auto at, auto from) { ringfold::host_stream{}.copy(at, from); });
+        });
+      });
+}
+
+template <class C>
+void collect_gradients(const experiment& e, C& comm, rank_tensors& mine, gradients& all) {
+  collect_rows(e.tokens, comm, mine.dq, all.q);
+  collect_rows(e.keys, comm, mine.dk, all.k);
+  collect_rows(e.keys, comm, mine.dv, all.v);
+  if (comm.rank() == 0) all.sinks.assign(e.sinks.size(), 0.0);
+  collect(
+      comm, mine.dsinks.bytes, [&](int) { return static_cast<extent>(mine.dsinks.bytes.size()); },
+      [&](int, const std::vector<std::byte>& theirs) {
+        with_element(mine.dsinks.type, [&]<class T>(T) {
+          for (std::size_t i = 0; i < all.sinks.size(); ++i) {
+            all.sinks[i] += static_cast<double>(reinterpret_cast<const T*>(theirs.data())[i]);
+          }
         });
       });
 }
@@ -120,12 +160,13 @@ clock::time_point common_start(C& comm) {
 
 /// One more call, recorded.
 template <class C>
-void record(const schedule& s, const experiment& e, C& comm, shards& mine, measurement& all) {
+void record(const schedule& s, const experiment& e, C& comm, rank_tensors& mine, measurement& all) {
   ringfold::counters book;
   ringfold::trace_track track(common_start(comm), trace_records);
   auto const run = s.prepare(e, {comm}, book, track);
   barrier(comm);
-  mine.forward(*run);
+  run->forward(mine);
+  if (e.backward) run->backward(mine);
   std::vector<ringfold::trace_record> records(track.records().begin(), track.records().end());
   std::vector<extent> counts{static_cast<extent>(records.size()), track.dropped()}, lengths;
   collect(
@@ -151,49 +192,88 @@ void record(const schedule& s, const experiment& e, C& comm, shards& mine, measu
 measurement measure(const schedule& s, const experiment& e, const world& where, bool trace, progress& show) {
   measurement all;
   on_ranks(where, [&](auto comm) {
-    shards mine(e, comm.rank());
+    rank_tensors mine = tensors_of(e, e.tokens, e.keys, comm.rank());
     {
       ringfold::counters book;
       ringfold::trace_track silent(clock::now(), 0);
       auto const run = s.prepare(e, {comm}, book, silent);
-      time(*run, s, e, comm, mine, book, show, all);
+      std::string const name = s.name;
+      time([&] { run->forward(mine); }, {&mine.out, &mine.lse}, name + ", repeats", e, comm, book, show, all.forward,
+           all.repeatable);
+      if (e.backward) {
+        time([&] { run->backward(mine); }, {&mine.dq, &mine.dk, &mine.dv, &mine.dsinks}, name + " backward, repeats", e,
+             comm, book, show, all.backward, all.repeatable);
+      }
+      std::vector<extent> room{run->workspace()};
+      collect(
+          comm, room, [](int) { return 1; },
+          [&](int, const std::vector<extent>& theirs) { all.workspace = std::max(all.workspace, theirs[0]); });
     }
-    collect_output(e, comm, mine, all);
+    collect_rows(e.tokens, comm, mine.out, all.out);
+    if (e.backward) collect_gradients(e, comm, mine, all.slopes);
     if (trace) record(s, e, comm, mine, all);
   });
   return all;
 }
 
-measurement measure_kernel(const experiment& e, progress& show) {
+namespace {
+
+/// The experiment on one rank, with keys in an order of their own.
+experiment on_one_rank(const experiment& e, ringfold::layout keys) {
+  experiment alone = e;
+  alone.tokens = ringfold::contiguous(e.tokens.tokens(), 1);
+  alone.keys = std::move(keys);
+  return alone;
+}
+
+/// Calls f until it has been timed often enough; the first call warms up, unless it is so long that once is enough.
+template <class F>
+std::vector<double> timed(int repeats, const char* what, progress& show, F f) {
+  std::vector<double> seconds;
+  for (int i = 0; i <= repeats; ++i) {
+    show.tell(what, i, repeats);
+    auto const start = clock::now();
+    f();
+    std::chrono::duration<double> const took = clock::now() - start;
+    bool const enough = i == 0 && took > std::chrono::seconds(2);
+    if (i > 0 || enough) seconds.push_back(took.count());
+    if (enough) break;
+  }
+  return seconds;
+}
+
+/// What the kernel alone gives; times are taken where repeats are asked for.
+measurement alone(const experiment& e, int repeats, progress* show) {
+  rank_tensors mine = tensors_of(e, e.tokens, e.keys, 0);
+  auto const run = make_call(kernel{}, e);
   measurement made;
-  made.out = tensor(e.type, e.shape.batch, e.tokens.tokens(), e.shape.heads, e.shape.value_dim);
-  with_element(e.type, [&]<class T>(T) {
-    ringfold::plan run(kernel{}, e.problem<T>(ringfold::contiguous(e.tokens.tokens(), 1)));
-    made.workspace = run.workspace();
-    for (int i = 0; i <= e.repeats; ++i) {
-      show.tell("one rank alone, repeats", i, e.repeats);
-      auto const start = clock::now();
-      run.forward(e.q.as<T>(), e.k.as<T>(), e.v.as<T>(), made.out.as<T>());
-      std::chrono::duration<double> const took = clock::now() - start;
-      // The first call warms up, unless it is so long that once is enough.
-      bool const enough = i == 0 && took > std::chrono::seconds(2);
-      if (i > 0 || enough) made.seconds.push_back(took.count());
-      if (enough) break;
-    }
-  });
+  made.workspace = run->workspace();
+  if (show != nullptr) {
+    made.forward.seconds = timed(repeats, "one rank alone, repeats", *show, [&] { run->forward(mine); });
+  } else {
+    run->forward(mine);
+  }
+  if (e.backward && show != nullptr) {
+    made.backward.seconds = timed(repeats, "one rank alone backward, repeats", *show, [&] { run->backward(mine); });
+  } else if (e.backward) {
+    run->backward(mine);
+  }
+  ringfold::self here;
+  collect_rows(e.tokens, here, mine.out, made.out);
+  if (e.backward) collect_gradients(e, here, mine, made.slopes);
   return made;
 }
 
-tensor kernel_output(const experiment& e, extent first_key) {
-  tensor made(e.type, e.shape.batch, e.tokens.tokens(), e.shape.heads, e.shape.value_dim);
-  extent const tokens = e.tokens.tokens();
-  ringfold::layout const turned(tokens, {{{first_key, 1, tokens - first_key}, {0, 1, first_key}}});
-  tensor const k = shard_of(e.k, turned, 0), v = shard_of(e.v, turned, 0);
-  with_element(e.type, [&]<class T>(T) {
-    ringfold::plan run(kernel{}, ringfold::make_problem<T>(ringfold::contiguous(tokens, 1), turned, e.shape, e.mask));
-    run.forward(e.q.as<T>(), k.as<T>(), v.as<T>(), made.as<T>());
-  });
-  return made;
+}  // namespace
+
+measurement measure_kernel(const experiment& e, progress& show) {
+  return alone(on_one_rank(e, ringfold::contiguous(e.keys.tokens(), 1)), e.repeats, &show);
+}
+
+measurement kernel_results(const experiment& e, extent first_key) {
+  extent const tokens = e.keys.tokens();
+  return alone(on_one_rank(e, ringfold::layout(tokens, {{{first_key, 1, tokens - first_key}, {0, 1, first_key}}})), 0,
+               nullptr);
 }
 
 }  // namespace compare_schedules

@@ -104,7 +104,7 @@ options parse(int argc, char** argv, launched by_mpirun) {
       "more, and every byte and step was expected,\n"
       "1 when not, 2 for an argument that is not allowed.",
       "compare_schedules");
-  std::string ranks, seq, batch, heads, kv_heads, dim, value_dim, input, seed, repeats;
+  std::string ranks, seq, batch, heads, kv_heads, dim, value_dim, input, seed, repeats, queries, prefix, cap, drop;
   auto const add = [&app](const char* name, std::string& to, const char* type, const char* what) {
     return app.add_option(name, to, what)->type_name(type);
   };
@@ -122,6 +122,16 @@ options parse(int argc, char** argv, launched by_mpirun) {
   add("--mask", o.mask_text, "MASK", "full (default), causal, or window:L[,R]: L keys before and R (0) after a query");
   add("--layout", o.layout_text, "LAYOUT",
       "contiguous (default), zigzag, striped[:WIDTH], or uneven:A,B,... with one length per rank");
+  add("--queries", queries, "N", "Queries, where they are other tokens than the keys; the last stands at the last key");
+  add("--prefix", prefix, "N", "Tokens of keys and values before the sequence, as in a cache, laid out likewise");
+  add("--documents", o.documents_text, "LENGTHS",
+      "L1,L2,...: documents that do not see each other; what is left of the sequence is padding");
+  add("--softcap", cap, "X", "Scores s become X tanh(s / X)");
+  app.add_flag("--alibi", o.alibi, "Scores fall with the distance, by the published slopes");
+  app.add_flag("--sinks", o.sinks, "Each head has a sink, a random score that takes weight from every row");
+  add("--dropout", drop, "P", "Weights are dropped with this probability, 0 or more and less than 1");
+  app.add_flag("--backward", o.backward,
+               "Run, count and check the backward pass too, for a random gradient of the output");
   add("--input", input, "FILES",
       "q.npy,k.npy,v.npy[,o.npy], each [batch, seq, heads, dim] of f2, f4 or f8; with o,\n"
       "errors are told against it too");
@@ -161,6 +171,27 @@ options parse(int argc, char** argv, launched by_mpirun) {
   number("--value-dim", value_dim, o.value_dim, longest);
   if (app.count("--dtype") > 0) dtype_named(o.dtype_text);
   o.mask = mask_named(o.mask_text);
+  number("--queries", queries, o.queries, longest);
+  number("--prefix", prefix, o.prefix, longest);
+  for (const char* const name : {"--queries", "--prefix"}) {
+    if (app.count(name) == 0) continue;
+    for (const char* const other : {"--input", "--documents"}) {
+      if (app.count(other) > 0)
+        refuse(name, name == std::string_view("--queries") ? queries : prefix, fmt::format("none with {}", other));
+    }
+  }
+  if (app.count("--documents") > 0) {
+    for (const std::string& each : split(o.documents_text)) {
+      o.documents.push_back(whole_number<extent>("--documents", o.documents_text, each, 0, longest, "L1,L2,... with "));
+    }
+  }
+  auto const real = [&app](const char* name, const std::string& text, double& to, const char* allowed, auto fits) {
+    if (app.count(name) == 0) return;
+    auto const [end, failure] = std::from_chars(text.data(), text.data() + text.size(), to);
+    if (failure != std::errc() || end != text.data() + text.size() || !fits(to)) refuse(name, text, allowed);
+  };
+  real("--softcap", cap, o.softcap, "numbers above 0", [](double x) { return x > 0 && x < 1e30; });
+  real("--dropout", drop, o.dropout, "numbers from 0 to below 1", [](double x) { return x >= 0 && x < 1; });
   if (app.count("--input") > 0) {
     o.input = split(input);
     if (o.input.size() != 3 && o.input.size() != 4) refuse("--input", input, "3 or 4 files: q.npy,k.npy,v.npy[,o.npy]");

@@ -29,6 +29,12 @@ struct options {
   ringfold::band mask;
   std::vector<std::string> input;  ///< none, or q, k, v and perhaps o
   std::uint64_t seed = 1;
+  extent queries = 0, prefix = 0;  ///< 0 where not given
+  std::string documents_text;      ///< empty where not given
+  std::vector<extent> documents;   ///< their lengths
+  double softcap = 0, dropout = 0;
+  bool alibi = false, sinks = false, backward = false;
+  std::string order = "fast";
   int repeats = 5;
   std::string json, trace;  ///< empty where not given
   bool help = false;        ///< asked for, and printed

@@ -1,5 +1,6 @@
 #include "report.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -33,16 +34,29 @@ void print_line(std::FILE* to, const std::vector<std::string>& cells, const char
   std::fflush(to);
 }
 
+/// What else was asked for.
+std::string features(const options& o) {
+  std::string made;
+  if (!o.documents_text.empty()) made += fmt::format(", documents {}", o.documents_text);
+  if (o.softcap > 0) made += fmt::format(", softcap {}", o.softcap);
+  if (o.alibi) made += ", alibi";
+  if (o.sinks) made += ", sinks";
+  if (o.dropout > 0) made += fmt::format(", dropout {}", o.dropout);
+  return made + fmt::format(", order {}", o.order);
+}
+
 }  // namespace
 
 void table::begin(const baseline& base) {
   const experiment& e = in_.e;
   const ringfold::shape& s = e.shape;
   extent const tokens = e.tokens.tokens(), checked = static_cast<extent>(base.definition.rows.positions.size());
+  std::string const many = e.keys.tokens() == tokens ? fmt::format("{} tokens", tokens)
+                                                     : fmt::format("{} queries over {} keys", tokens, e.keys.tokens());
   fmt::print(
-      to_, "{} {}{}, {} tokens, batch {}, {} query heads, {} kv heads, dim {}, value dim {}, {}, mask {}, layout {}\n",
-      e.ranks(), processes_ ? "process" : "thread", e.ranks() == 1 ? "" : (processes_ ? "es" : "s"), tokens, s.batch,
-      s.heads, s.kv_heads, s.dim, s.value_dim, name_of(e.type), o_.mask_text, o_.layout_text);
+      to_, "{} {}{}, {}, batch {}, {} query heads, {} kv heads, dim {}, value dim {}, {}, mask {}, layout {}{}\n",
+      e.ranks(), processes_ ? "process" : "thread", e.ranks() == 1 ? "" : (processes_ ? "es" : "s"), many, s.batch,
+      s.heads, s.kv_heads, s.dim, s.value_dim, name_of(e.type), o_.mask_text, o_.layout_text, features(o_));
   std::string source = fmt::format("random input of seed {}", o_.seed);
   if (!o_.input.empty()) {
     source = fmt::format("{}, {}, {}", name_of_file(o_.input[0]), name_of_file(o_.input[1]), name_of_file(o_.input[2]));
@@ -53,7 +67,7 @@ void table::begin(const baseline& base) {
 
   std::vector<std::string> names(std::begin(columns), std::end(columns) - (base.given ? 0 : 1));
   print_line(to_, names);
-  double const seconds = median(base.alone.seconds);
+  double const seconds = median(base.alone.forward.seconds);
   std::vector<std::string> cells{"kernel only",
                                  "1",
                                  "-",
@@ -67,14 +81,20 @@ void table::begin(const baseline& base) {
                                  "-"};
   if (base.given) cells.push_back(scientific(base.given->alone.max_abs));
   print_line(to_, cells);
+  if (!base.slopes) return;
+  double const back = median(base.alone.backward.seconds);
+  double worst = 0;
+  for (const errors& each : base.slopes->alone) worst = std::max(worst, each.max_abs);
+  print_line(to_, {"  backward", "1", "-", "-", "-", "-", milliseconds(back), rate(tokens, back), scientific(worst),
+                   "-", "-"});
 }
 
 void table::row(const result& r) {
   std::vector<std::string> cells{r.which->name,
                                  ranks_of(*r.which, in_.e.ranks()),
-                                 std::to_string(r.steps),
-                                 mebibytes(r.bytes),
-                                 mebibytes(r.bytes_expected),
+                                 std::to_string(r.forward.steps),
+                                 mebibytes(r.forward.bytes),
+                                 mebibytes(r.forward.bytes_expected),
                                  mebibytes(r.did.workspace),
                                  milliseconds(r.seconds_median),
                                  rate(in_.e.tokens.tokens(), r.seconds_median),
@@ -82,7 +102,15 @@ void table::row(const result& r) {
                                  scientific(r.allowed.max_abs),
                                  r.did.repeatable ? "bitwise" : "DIFFER"};
   if (r.error_to_o) cells.push_back(scientific(r.error_to_o->max_abs));
-  print_line(to_, cells, r.failed.empty() ? "" : "  WRONG");
+  const char* const remark = r.failed.empty() ? "" : "  WRONG";
+  print_line(to_, cells, remark);
+  if (r.did.backward.seconds.empty()) return;
+  print_line(to_,
+             {"  backward", ranks_of(*r.which, in_.e.ranks()), std::to_string(r.backward.steps),
+              mebibytes(r.backward.bytes), mebibytes(r.backward.bytes_expected), "-", milliseconds(r.backward_seconds),
+              rate(in_.e.tokens.tokens(), r.backward_seconds), scientific(r.gradient_error),
+              scientific(r.gradient_error_allowed), r.did.repeatable ? "bitwise" : "DIFFER"},
+             remark);
 }
 
 void table::left_out(const schedule& s, const std::string& why) {

@@ -1,5 +1,7 @@
 #include "schedules.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace compare_schedules {
@@ -15,21 +17,33 @@ int columns_of(int ranks) {
 namespace {
 int one(int) { return 1; }
 int all(int ranks) { return ranks; }
+int ranks_of(const traffic& t) { return static_cast<int>(t.keys.size()); }
+
+using positions = std::vector<std::vector<ringfold::examples::number>>;
+template <class Place>
+positions positions_of(const ringfold::layout& tokens, Place place) {
+  positions made(static_cast<std::size_t>(tokens.ranks()));
+  for (int rank = 0; rank < tokens.ranks(); ++rank) {
+    tokens.for_each_position(rank, [&](extent, extent p) { made[static_cast<std::size_t>(rank)].push_back(place(p)); });
+  }
+  return made;
+}
 }  // namespace
 
 const schedule schedules[schedule_count] = {
-    {"ring", prepare_ring, [](const traffic& t, int rank) { return ring_traffic(t, rank); }, false, one},
-    {"gather", prepare_gather, [](const traffic& t, int rank) { return gather_traffic(t, rank, 1); }, false, one},
-    {"ulysses", prepare_ulysses,
-     [](const traffic& t, int rank) { return usp_traffic(t, rank, static_cast<int>(t.keys.size())); }, false, all},
-    {"usp", prepare_usp,
-     [](const traffic& t, int rank) { return usp_traffic(t, rank, columns_of(static_cast<int>(t.keys.size()))); }, true,
+    {"ring", prepare_ring, [](const traffic& t, int rank) { return ring_traffic(t, rank); },
+     [](const traffic& t, int rank) { return ring_backward_traffic(t, rank); }, false, one},
+    {"gather", prepare_gather, [](const traffic& t, int rank) { return gather_traffic(t, rank, 1); },
+     [](const traffic& t, int rank) { return gather_backward_traffic(t, rank, 1); }, false, one},
+    {"ulysses", prepare_ulysses, [](const traffic& t, int rank) { return usp_traffic(t, rank, ranks_of(t)); },
+     [](const traffic& t, int rank) { return usp_backward_traffic(t, rank, ranks_of(t)); }, false, all},
+    {"usp", prepare_usp, [](const traffic& t, int rank) { return usp_traffic(t, rank, columns_of(ranks_of(t))); },
+     [](const traffic& t, int rank) { return usp_backward_traffic(t, rank, columns_of(ranks_of(t))); }, true,
      columns_of},
     {"double_ring", prepare_double_ring,
-     [](const traffic& t, int rank) {
-       return double_ring_traffic(t, rank, columns_of(static_cast<int>(t.keys.size())));
-     },
-     true, one},
+     [](const traffic& t, int rank) { return double_ring_traffic(t, rank, columns_of(ranks_of(t))); },
+     [](const traffic& t, int rank) { return double_ring_backward_traffic(t, rank, columns_of(ranks_of(t))); }, true,
+     one},
 };
 
 std::string refusal(const schedule& s, int ranks, extent heads) {
@@ -40,12 +54,26 @@ std::string refusal(const schedule& s, int ranks, extent heads) {
 }
 
 traffic traffic_of(const experiment& e) {
-  std::vector<std::vector<ringfold::examples::number>> positions(static_cast<std::size_t>(e.ranks()));
-  for (int rank = 0; rank < e.ranks(); ++rank) {
-    e.tokens.for_each_position(rank, [&](extent, extent p) { positions[static_cast<std::size_t>(rank)].push_back(p); });
-  }
-  return {positions,        positions,   e.mask.left(),     e.mask.right(), e.shape.batch,       e.shape.heads,
-          e.shape.kv_heads, e.shape.dim, e.shape.value_dim, e.type.bytes(), e.sum_type().bytes()};
+  // Documents move so far apart that no band reaches from one to another, and padding out of every reach.
+  extent const apart = e.ends.empty() ? 0 : 4 * e.keys.tokens() + 4, most = 2 * e.keys.tokens() + 2;
+  auto const place = [&](extent padding) {
+    return [&e, apart, padding](extent p) {
+      auto const own = std::upper_bound(e.ends.begin(), e.ends.end(), p);
+      return own == e.ends.end() && !e.ends.empty() ? padding - p : p + apart * (own - e.ends.begin());
+    };
+  };
+  auto const reach = [&](extent width) { return apart == 0 ? width : std::min(width, most); };
+  return {positions_of(e.tokens, place(-apart)),
+          positions_of(e.keys, place(-4 * apart)),
+          reach(e.mask.band.left()),
+          reach(e.mask.band.right()),
+          e.shape.batch,
+          e.shape.heads,
+          e.shape.kv_heads,
+          e.shape.dim,
+          e.shape.value_dim,
+          e.type.bytes(),
+          e.sum_type().bytes()};
 }
 
 }  // namespace compare_schedules

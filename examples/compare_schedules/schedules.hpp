@@ -24,11 +24,13 @@ using preparation = std::unique_ptr<call>(const experiment& e, const any_rank& r
                                           ringfold::trace_track& track);
 preparation prepare_ring, prepare_gather, prepare_ulysses, prepare_usp, prepare_double_ring;
 
+/// What a rank must send in one call, worked out without the library.
+using expectation = ringfold::examples::sent(const ringfold::examples::traffic& t, int rank);
+
 struct schedule {
   const char* name;
   preparation* prepare;
-  /// What a rank must send, worked out without the library.
-  ringfold::examples::sent (*expected)(const ringfold::examples::traffic& t, int rank);
+  expectation *expected, *expected_backward;
   bool grid;                       ///< its ranks form rows of columns_of(ranks)
   int (*heads_needed)(int ranks);  ///< the fewest query heads that it can share out
 };

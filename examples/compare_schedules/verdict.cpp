@@ -9,18 +9,50 @@ namespace compare_schedules {
 
 namespace {
 
+/// What errors are allowed beside those of the kernel alone, which may be tried in several orders of keys: the largest
+/// error is one outlier's, and another order of the same sums picks another; so it is held against the largest of all.
+/// At least a few roundoffs of sums more: any order of summing terms may lose 8 of the largest in one place, and 4 of
+/// the results on the whole. Rounding results is the same for both.
+errors allowed_beside(const errors& alone, double worst, double once, double largest_term, double results) {
+  return {std::max(1.5 * worst, worst + 8 * once * largest_term),
+          std::max(1.5 * alone.rms, alone.rms + 4 * once * results)};
+}
+
+double largest(const tensor& t) {
+  double made = 0;
+  with_element(t.type, [&]<class T>(T) {
+    ringfold::host_stream{}.elementwise(
+        [&](const T& each) { made = std::max(made, std::fabs(static_cast<double>(each))); }, t.as<T>());
+  });
+  return made;
+}
+
 target target_of(exact_rows rows, const std::vector<exact_rows>& alone, const experiment& e) {
   target made{std::move(rows), {}, {}, {}};
   made.alone = difference(alone.front(), made.rows);
   for (const exact_rows& each : alone) {
     made.worst.max_abs = std::max(made.worst.max_abs, difference(each, made.rows).max_abs);
   }
-  // At least a few roundoffs of sums more than alone: any order of summing weighted values may lose 8 of the largest
-  // value in one place, and 4 of the outputs on the whole. Rounding outputs is the same for both.
-  double const once = roundoff(e.sum_type()), largest_value = size_of(rows_of(e.v, made.rows.positions)).max_abs;
-  errors const output = size_of(made.rows);
-  made.allowed = {std::max(1.5 * made.worst.max_abs, made.worst.max_abs + 8 * once * largest_value),
-                  std::max(1.5 * made.alone.rms, made.alone.rms + 4 * once * output.rms)};
+  double const keep = 1 / (1 - e.dropout);
+  made.allowed = allowed_beside(made.alone, made.worst.max_abs, roundoff(e.sum_type()), keep * largest(e.v),
+                                size_of(made.rows.o).rms);
+  return made;
+}
+
+using numbers = std::vector<double> exact_gradients::*;
+constexpr numbers kinds[] = {&exact_gradients::q, &exact_gradients::k, &exact_gradients::v, &exact_gradients::sinks};
+constexpr const char* names[] = {"dq", "dk", "dv", "dsinks"};
+
+slope_target slope_target_of(exact_gradients exact, const std::vector<exact_gradients>& alone, const experiment& e) {
+  slope_target made{std::move(exact), {}, {}};
+  for (std::size_t kind = 0; kind < 4; ++kind) {
+    auto const& wanted = made.exact.*kinds[kind];
+    made.alone[kind] = difference(alone.front().*kinds[kind], wanted);
+    double worst = 0;
+    for (const exact_gradients& each : alone) worst = std::max(worst, difference(each.*kinds[kind], wanted).max_abs);
+    errors const size = size_of(wanted);
+    made.allowed[kind] = allowed_beside(made.alone[kind], worst, roundoff(e.sum_type()), size.max_abs, size.rms);
+  }
   return made;
 }
 
@@ -32,28 +64,56 @@ void hold(std::string& failed, const char* what, double error, double allowed) {
     failed += fmt::format("{}{} {:.2e}, allowed {:.2e}", failed.empty() ? "" : ", ", what, error, allowed);
 }
 
+/// Counted traffic against what was worked out.
+result::traffic compare(const calls& did, const experiment& e, expectation* expected, const char* pass,
+                        std::string& failed) {
+  result::traffic made;
+  auto const traffic = traffic_of(e);
+  for (int rank = 0; rank < e.ranks(); ++rank) {
+    auto const wanted = expected(traffic, rank);
+    extent const bytes = did.bytes[static_cast<std::size_t>(rank)], steps = did.steps[static_cast<std::size_t>(rank)];
+    made.bytes = std::max(made.bytes, bytes);
+    made.steps = std::max(made.steps, steps);
+    made.bytes_expected = std::max(made.bytes_expected, wanted.bytes);
+    made.steps_expected = std::max(made.steps_expected, wanted.steps);
+    if (bytes != wanted.bytes || steps != wanted.steps) {
+      failed += fmt::format("{}{}rank {} sent {} bytes in {} steps, expected {} in {}", failed.empty() ? "" : ", ",
+                            pass, rank, bytes, steps, wanted.bytes, wanted.steps);
+    }
+  }
+  return made;
+}
+
 }  // namespace
 
 baseline make_baseline(const inputs& in, progress& show) {
   const experiment& e = in.e;
-  baseline made{measure_kernel(e, show), {}, {}, {}};
+  baseline made{measure_kernel(e, show), {}, {}, {}, {}};
   auto const positions = tokens_to_check(e);
-  // The rms error is held against the kernel's own. The largest error is one outlier's, and another order of the same
-  // sums picks another: it is held against the largest of a few orders.
-  std::vector<exact_rows> alone{rows_of(made.alone.out, positions)};
+  exact_gradients slopes;
+  if (e.backward) slopes = exact_slopes(e, show);
+  std::vector<exact_rows> alone;
+  std::vector<exact_gradients> alone_slopes;
+  auto const take = [&](measurement& of) {
+    alone.push_back(rows_of(of.out, positions));
+    if (e.backward) alone_slopes.push_back(slopes_of(e, of.slopes, slopes.key_heads));
+    of.out = {}, of.slopes = {};
+  };
+  take(made.alone);
   for (extent part = 1; part < orders; ++part) {
     show.tell("one rank alone, orders of keys", part, orders);
-    alone.push_back(rows_of(kernel_output(e, e.tokens.tokens() * part / orders), positions));
+    measurement other = kernel_results(e, e.keys.tokens() * part / orders);
+    take(other);
   }
-  made.alone.out = {};
   made.definition = target_of(exact(e, positions, show), alone, e);
+  if (e.backward) made.slopes = slope_target_of(std::move(slopes), alone_slopes, e);
   if (in.o) {
     exact_rows const given = rows_of(*in.o, positions);
     made.given = target_of(given, alone, e);
     // The given output is a yardstick only if it is this attention of the input as it was given.
     errors const apart = difference(given, in.as_given ? exact(*in.as_given, positions, show) : made.definition.rows);
     hold(made.wrong, "the given output is off fp64 by", apart.max_abs,
-         64 * roundoff(in.o->type) * size_of(given).max_abs);
+         64 * roundoff(in.o->type) * size_of(given.o).max_abs);
   }
   return made;
 }
@@ -78,22 +138,23 @@ result judge(const schedule& which, measurement did, const experiment& e, const 
     hold(made.failed, "max error to o", made.error_to_o->max_abs, made.allowed_to_o->max_abs);
     hold(made.failed, "rms error to o", made.error_to_o->rms, made.allowed_to_o->rms);
   }
-  auto const traffic = traffic_of(e);
-  for (int rank = 0; rank < e.ranks(); ++rank) {
-    auto const expected = which.expected(traffic, rank);
-    extent const bytes = did.bytes[static_cast<std::size_t>(rank)], steps = did.steps[static_cast<std::size_t>(rank)];
-    made.bytes = std::max(made.bytes, bytes);
-    made.steps = std::max(made.steps, steps);
-    made.bytes_expected = std::max(made.bytes_expected, expected.bytes);
-    made.steps_expected = std::max(made.steps_expected, expected.steps);
-    if (bytes != expected.bytes || steps != expected.steps) {
-      made.failed += fmt::format("{}rank {} sent {} bytes in {} steps, expected {} in {}",
-                                 made.failed.empty() ? "" : ", ", rank, bytes, steps, expected.bytes, expected.steps);
+  if (base.slopes) {
+    auto const got = slopes_of(e, did.slopes, base.slopes->exact.key_heads);
+    for (std::size_t kind = 0; kind < 4; ++kind) {
+      errors const apart = difference(got.*kinds[kind], base.slopes->exact.*kinds[kind]);
+      errors const& allowed = base.slopes->allowed[kind];
+      hold(made.failed, fmt::format("max error of {}", names[kind]).c_str(), apart.max_abs, allowed.max_abs);
+      hold(made.failed, fmt::format("rms error of {}", names[kind]).c_str(), apart.rms, allowed.rms);
+      if (apart.max_abs < made.gradient_error) continue;
+      made.gradient_error = apart.max_abs, made.gradient_error_allowed = allowed.max_abs;
     }
+    made.backward = compare(did.backward, e, which.expected_backward, "backward ", made.failed);
+    made.backward_seconds = median(did.backward.seconds);
   }
+  made.forward = compare(did.forward, e, which.expected, "", made.failed);
   if (!did.repeatable) made.failed += fmt::format("{}bits differ from run to run", made.failed.empty() ? "" : ", ");
-  made.seconds_median = median(did.seconds);
-  did.out = {};
+  made.seconds_median = median(did.forward.seconds);
+  did.out = {}, did.slopes = {};
   made.did = std::move(did);
   return made;
 }

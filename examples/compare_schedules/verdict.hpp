@@ -19,10 +19,17 @@ struct target {
   errors allowed;  ///< 1.5 times these, or a few roundoffs of sums more
 };
 
+/// The exact gradients, and what errors of them are allowed: of queries, keys, values and sinks.
+struct slope_target {
+  exact_gradients exact;
+  errors alone[4], allowed[4];
+};
+
 struct baseline {
   measurement alone;
   target definition;
   std::optional<target> given;
+  std::optional<slope_target> slopes;
   std::string wrong;  ///< why the given output is not this attention's; empty when it is
 };
 
@@ -35,9 +42,13 @@ struct result {
   measurement did;
   errors error, allowed;
   std::optional<errors> error_to_o, allowed_to_o;
-  double seconds_median = 0;
-  extent bytes = 0, bytes_expected = 0, steps = 0, steps_expected = 0;  ///< the most of any rank
-  std::string failed;                                                   ///< what is wrong; empty when nothing is
+  double gradient_error = 0, gradient_error_allowed = 0;  ///< the largest of all gradients, and what it is held against
+  double seconds_median = 0, backward_seconds = 0;
+  /// The most of any rank.
+  struct traffic {
+    extent bytes = 0, bytes_expected = 0, steps = 0, steps_expected = 0;
+  } forward, backward;
+  std::string failed;  ///< what is wrong; empty when nothing is
 };
 
 double median(std::vector<double> of);

@@ -98,6 +98,12 @@ void check(const json& one) {
   CHECK(one.at("max_abs_error").get<double>() >= one.at("rms_error").get<double>());
   CHECK(one.at("max_abs_error").get<double>() <= one.at("max_abs_error_allowed").get<double>());
   CHECK(one.at("rms_error").get<double>() <= one.at("rms_error_allowed").get<double>());
+  if (one.contains("backward_seconds")) {
+    CHECK(one.at("backward_seconds").get<double>() > 0);
+    CHECK(one.at("bytes_sent_backward") == one.at("bytes_expected_backward"));
+    CHECK(one.at("grad_max_abs_error").get<double>() > 0);
+    CHECK(one.at("grad_max_abs_error").get<double>() <= one.at("grad_max_abs_error_allowed").get<double>());
+  }
   if (one.at("ranks") == 1) {
     CHECK(one.at("steps") == 0);
     CHECK(one.at("bytes_sent_max") == 0);
@@ -108,6 +114,57 @@ std::vector<std::string> const every{"ring", "gather", "ulysses", "usp", "double
 
 }  // namespace
 
+TEST_CASE("a backward pass is run, counted and held against the definition") {
+  json const all = results("--ranks 4 --seq 64 --heads 8 --kv-heads 2 --dim 16 --value-dim 8 --repeat 2 --backward");
+  CHECK(names_of(all) == every);
+  for (const json& one : all) {
+    check(one);
+    CHECK(one.at("order") == "fast");
+    CHECK(one.at("grad_max_abs_error").get<double>() < 1e-5);
+  }
+  // Blocks and as many numbers of gradients: 16 rows of a rank, 2 kv heads of 16 + 8 numbers, 4 bytes each.
+  std::int64_t const block = 16 * 2 * (16 + 8) * 4;
+  CHECK(all[0]["bytes_sent_backward"] == 2 * 3 * block);
+  CHECK(all[0]["steps_backward"] == 2 * 3);
+  CHECK(all[1]["bytes_sent_backward"] == 2 * 3 * block);
+}
+
+TEST_CASE("every feature, alone and together, by every schedule") {
+  for (const char* const arguments :
+       {"--softcap 2", "--alibi", "--sinks", "--dropout 0.3", "--prefix 40 --mask causal",
+        "--queries 7 --mask causal --layout striped", "--queries 90 --mask window:5",
+        "--documents 3,30,0,20 --mask causal",
+        "--documents 3,30,0,20 --mask window:9,2 --layout zigzag --sinks --softcap 2",
+        "--softcap 4 --alibi --sinks --dropout 0.1 --prefix 17 --mask causal --layout zigzag --kv-heads 2 --batch 2"}) {
+    for (const char* const type : {"f32", "bf16", "f64"}) {
+      CAPTURE(arguments);
+      CAPTURE(type);
+      json const all =
+          results(std::string("--ranks 4 --seq 60 --dim 16 --repeat 1 --backward --dtype ") + type + " " + arguments);
+      CHECK(names_of(all) == every);
+      for (const json& one : all) check(one);
+    }
+  }
+}
+
+TEST_CASE("features that cannot be are refused with one line") {
+  auto const refused = [](const std::string& arguments, const std::string& line) {
+    CAPTURE(arguments);
+    outcome const did = run("--seq 20 " + arguments);
+    CHECK(did.code == 2);
+    CHECK(did.out.empty());
+    CHECK(did.err == "compare_schedules: " + line + "\n");
+  };
+  refused("--softcap 0", "--softcap 0: allowed: numbers above 0");
+  refused("--softcap nan", "--softcap nan: allowed: numbers above 0");
+  refused("--dropout 1", "--dropout 1: allowed: numbers from 0 to below 1");
+  refused("--documents 5,x", "--documents 5,x: allowed: L1,L2,... with whole numbers from 0 to 2147483647");
+  refused("--documents 5,16", "--documents 5,16: 21 tokens; allowed: at most the 20 of the sequence");
+  refused("--prefix 3 --documents 4", "--prefix 3: allowed: none with --documents");
+  refused("--queries 0", "--queries 0: allowed: whole numbers from 1 to 2147483647");
+  refused("--queries 3 --input " + input(0), "--queries 3: allowed: none with --input");
+}
+
 TEST_CASE("the JSON has these fields, of these types") {
   json const all = results(
       "--ranks 4 --seq 64 --heads 8 --kv-heads 2 --dim 16 --value-dim 8 --repeat 2 --mask window:70,70 "
@@ -117,7 +174,7 @@ TEST_CASE("the JSON has these fields, of these types") {
     std::set<std::string> fields;
     for (const auto& [name, value] : one.items()) fields.insert(name);
     CHECK(fields == std::set<std::string>{"schedule", "ranks", "layout", "mask", "dtype", "seq", "seconds_median",
-                                          "tokens_per_second", "steps", "bytes_sent_max", "bytes_expected",
+                                          "tokens_per_second", "order", "steps", "bytes_sent_max", "bytes_expected",
                                           "workspace_bytes", "max_abs_error", "rms_error", "bitwise_repeatable",
                                           "max_abs_error_allowed", "rms_error_allowed"});
     CHECK(one["ranks"] == 4);

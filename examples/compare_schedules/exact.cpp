@@ -41,13 +41,14 @@ void on_all_cores(extent rows, Work work) {
 /// One core's sums of one key head's gradients: of keys [dim][token], of values [token][dim].
 template <class Number>
 struct sums {
-  std::vector<Number> k, v, sinks, o, gains;
+  std::vector<Number> k, v, sinks, sink_terms, o, gains;
   row<Number> weighed;
 
   explicit sums(const experiment& e)
       : k(static_cast<std::size_t>(e.keys.tokens() * e.shape.dim)),
         v(static_cast<std::size_t>(e.keys.tokens() * e.shape.value_dim)),
         sinks(static_cast<std::size_t>(e.shape.heads)),
+        sink_terms(sinks.size()),
         o(static_cast<std::size_t>(e.shape.value_dim)),
         gains(static_cast<std::size_t>(e.keys.tokens())),
         weighed(e.keys.tokens()) {}
@@ -63,6 +64,7 @@ struct sums {
     Number delta = 0;
     for (extent d = 0; d < value_dim; ++d) delta += o[static_cast<std::size_t>(d)] * static_cast<Number>(dout[d]);
     sinks[static_cast<std::size_t>(head)] -= weighed.sink * delta;
+    sink_terms[static_cast<std::size_t>(head)] += std::fabs(weighed.sink * delta);
     for (extent j = keys.first; j < keys.end; ++j) {
       auto const at = static_cast<std::size_t>(j);
       const double* const value = p.v.data() + j * value_dim;
@@ -152,8 +154,8 @@ exact_gradients exact_slopes(const experiment& e, progress& show) {
       std::clamp<extent>(static_cast<extent>(affordable / std::max(all, 1.0) * static_cast<double>(e.shape.kv_heads)),
                          1, e.shape.kv_heads);
   extent const group = e.shape.heads / e.shape.kv_heads, n = e.tokens.tokens();
-  exact_gradients made{heads, {}, {}, {}, {}};
-  std::vector<double> sinks(static_cast<std::size_t>(e.shape.heads), 0.0);
+  exact_gradients made{heads, {}, {}, {}, {}, {}};
+  std::vector<double> sinks(static_cast<std::size_t>(e.shape.heads), 0.0), terms = sinks;
   with_element(e.type, [&]<class T>(T) {
     using number = number_for<T>;
     auto const q = e.q.as<T>(), dout = e.dout.as<T>();
@@ -184,16 +186,20 @@ exact_gradients exact_slopes(const experiment& e, progress& show) {
             made.v.push_back(sum_of(&sums<number>::v, static_cast<std::size_t>(j * e.shape.value_dim + d)));
           }
         }
-        for (std::size_t h = 0; h < sinks.size(); ++h) sinks[h] += sum_of(&sums<number>::sinks, h);
+        for (std::size_t h = 0; h < sinks.size(); ++h) {
+          sinks[h] += sum_of(&sums<number>::sinks, h), terms[h] += sum_of(&sums<number>::sink_terms, h);
+        }
       }
     }
   });
-  if (!e.sinks.empty()) made.sinks.assign(sinks.begin(), sinks.begin() + heads * group);
+  if (e.sinks.empty()) return made;
+  made.sinks.assign(sinks.begin(), sinks.begin() + heads * group);
+  made.sink_terms.assign(terms.begin(), terms.begin() + heads * group);
   return made;
 }
 
 exact_gradients slopes_of(const experiment& e, const gradients& all, extent key_heads) {
-  exact_gradients made{key_heads, {}, {}, {}, {}};
+  exact_gradients made{key_heads, {}, {}, {}, {}, {}};
   extent const group = e.shape.heads / e.shape.kv_heads;
   for (extent kv = 0; kv < key_heads; ++kv) {
     for (extent b = 0; b < e.shape.batch; ++b) {

@@ -28,6 +28,7 @@ exact_rows rows_of(const tensor& o, const std::vector<extent>& positions);
 struct exact_gradients {
   extent key_heads = 0;
   std::vector<double> q, k, v, sinks;
+  std::vector<double> sink_terms;  ///< of the definition: the sizes of a sink's terms, added up, as most of them cancel
 };
 
 /// All key heads while that is a matter of seconds; of longer sequences the first ones.

@@ -50,7 +50,7 @@ slope_target slope_target_of(exact_gradients exact, const std::vector<exact_grad
     made.alone[kind] = difference(alone.front().*kinds[kind], wanted);
     double worst = 0;
     for (const exact_gradients& each : alone) worst = std::max(worst, difference(each.*kinds[kind], wanted).max_abs);
-    errors const size = size_of(wanted);
+    errors const size = size_of(kinds[kind] == &exact_gradients::sinks ? made.exact.sink_terms : wanted);
     made.allowed[kind] = allowed_beside(made.alone[kind], worst, roundoff(e.sum_type()), size.max_abs, size.rms);
   }
   return made;

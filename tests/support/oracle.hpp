@@ -35,6 +35,7 @@ struct keep_all {
 /// o is [batch, query, head, value_dim], lse (natural) is [batch, query, head].
 struct result {
   std::vector<double> o, lse;
+  std::vector<double> o_terms{};  ///< the sizes of the terms of o, added up
 };
 
 /// q [batch, query, head, dim], k [batch, key, kv head, dim], v [batch, key, kv head, value_dim], all dense and in the
@@ -65,17 +66,19 @@ result attention(const sizes& s, const std::vector<double>& q, const std::vector
         }
         if (!s.sinks.empty() && at(s.sinks, h) > largest) largest = at(s.sinks, h);
         double sum = s.sinks.empty() ? 0 : std::exp(at(s.sinks, h) - largest);
-        std::vector<double> row(static_cast<std::size_t>(s.value_dim), 0.0);
+        std::vector<double> row(static_cast<std::size_t>(s.value_dim), 0.0), terms = row;
         for (index j = 0; j < s.keys && largest > -infinity; ++j) {
           if (at(scores, j) == -infinity) continue;
           double const weight = std::exp(at(scores, j) - largest), kept = weight * keep(b, h, i, j);
           sum += weight;
           for (index d = 0; d < s.value_dim; ++d) {
-            row[static_cast<std::size_t>(d)] += kept * at(v, ((b * s.keys + j) * s.kv_heads + kv) * s.value_dim + d);
+            double const term = kept * at(v, ((b * s.keys + j) * s.kv_heads + kv) * s.value_dim + d);
+            row[static_cast<std::size_t>(d)] += term, terms[static_cast<std::size_t>(d)] += std::fabs(term);
           }
         }
         made.lse.push_back(sum > 0 ? largest + std::log(sum) : -infinity);
         for (double const each : row) made.o.push_back(sum > 0 ? each / sum : 0.0);
+        for (double const each : terms) made.o_terms.push_back(sum > 0 ? each / sum : 0.0);
       }
     }
   }
@@ -85,7 +88,10 @@ result attention(const sizes& s, const std::vector<double>& q, const std::vector
 /// Gradients by the chain rule, term by term: dq, dk, dv of the shapes of q, k, v.
 struct gradients {
   std::vector<double> dq, dk, dv;
-  std::vector<double> dsinks{};  ///< where there are sinks
+  std::vector<double> dsinks{};   ///< where there are sinks
+  std::vector<double> dscores{};  ///< [batch, head, query, key], of what the softmax is taken of
+  /// The sizes of the terms of each, added up: most may cancel.
+  std::vector<double> dq_terms{}, dk_terms{}, dv_terms{}, dsinks_terms{}, dscores_terms{};
 };
 
 /// The gradients of sum(o * dout) + sum(lse * dlse).
@@ -98,21 +104,27 @@ gradients backward(const sizes& s, const std::vector<double>& q, const std::vect
   result const forward = attention(s, q, k, v, allows, score_of, keep);
   gradients made{std::vector<double>(q.size()), std::vector<double>(k.size()), std::vector<double>(v.size()),
                  std::vector<double>(s.sinks.size())};
+  made.dscores.resize(static_cast<std::size_t>(s.batch * s.heads * s.queries * s.keys));
+  made.dq_terms = made.dq, made.dk_terms = made.dk, made.dv_terms = made.dv, made.dsinks_terms = made.dsinks;
+  made.dscores_terms = made.dscores;
   for (index b = 0; b < s.batch; ++b) {
     for (index i = 0; i < s.queries; ++i) {
       for (index h = 0; h < s.heads; ++h) {
         index const row = (b * s.queries + i) * s.heads + h;
         if (!s.sinks.empty()) {
-          double of_row = at(dlse, row);
+          double const weight = std::exp(at(s.sinks, h) - at(forward.lse, row));
+          double of_row = at(dlse, row), size = std::fabs(of_row);
           for (index d = 0; d < s.value_dim; ++d) {
-            of_row -= at(dout, row * s.value_dim + d) * at(forward.o, row * s.value_dim + d);
+            double const of_out = at(dout, row * s.value_dim + d);
+            of_row -= of_out * at(forward.o, row * s.value_dim + d);
+            size += std::fabs(of_out) * at(forward.o_terms, row * s.value_dim + d);
           }
-          at(made.dsinks, h) += std::exp(at(s.sinks, h) - at(forward.lse, row)) * of_row;
+          at(made.dsinks, h) += weight * of_row, at(made.dsinks_terms, h) += weight * size;
         }
         for (index j = 0; j < s.keys; ++j) {
           if (!allows(i, j)) continue;
           index const key = (b * s.keys + j) * s.kv_heads + h / (s.heads / s.kv_heads);
-          double score = 0, gain = 0;
+          double score = 0, gain = 0, size = std::fabs(at(dlse, row));
           for (index d = 0; d < s.dim; ++d) score += at(q, row * s.dim + d) * at(k, key * s.dim + d);
           changed const to = score_of(score * scale, b, h, i, j);
           if (to.score == -std::numeric_limits<double>::infinity()) continue;
@@ -120,12 +132,21 @@ gradients backward(const sizes& s, const std::vector<double>& q, const std::vect
           for (index d = 0; d < s.value_dim; ++d) {
             double const of_out = at(dout, row * s.value_dim + d);
             gain += of_out * (kept * at(v, key * s.value_dim + d) - at(forward.o, row * s.value_dim + d));
+            size += std::fabs(of_out) *
+                    (kept * std::fabs(at(v, key * s.value_dim + d)) + at(forward.o_terms, row * s.value_dim + d));
             at(made.dv, key * s.value_dim + d) += weight * kept * of_out;
+            at(made.dv_terms, key * s.value_dim + d) += std::fabs(weight * kept * of_out);
           }
-          double const of_score = weight * (gain + at(dlse, row)) * to.slope * scale;
+          index const pair = ((b * s.heads + h) * s.queries + i) * s.keys + j;
+          at(made.dscores, pair) = weight * (gain + at(dlse, row)), at(made.dscores_terms, pair) = weight * size;
+          double const of_dot = to.slope * scale, of_score = at(made.dscores, pair) * of_dot;
+          // A slope made from a tanh carries a roundoff of 1, however small it is; sizes are judged by tens of them.
+          double const terms = weight * size * scale * (to.slope == 1 ? 1 : std::fabs(to.slope) + 0.1);
           for (index d = 0; d < s.dim; ++d) {
             at(made.dq, row * s.dim + d) += of_score * at(k, key * s.dim + d);
             at(made.dk, key * s.dim + d) += of_score * at(q, row * s.dim + d);
+            at(made.dq_terms, row * s.dim + d) += terms * std::fabs(at(k, key * s.dim + d));
+            at(made.dk_terms, key * s.dim + d) += terms * std::fabs(at(q, row * s.dim + d));
           }
         }
       }

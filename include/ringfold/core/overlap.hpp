@@ -21,13 +21,13 @@ void byte_range(const view<T, Rank, Space>& v, const char*& begin, const char*& 
   end += sizeof(T);
 }
 
-/// Whether the bytes between their first and last elements overlap.
+/// Whether the bytes between their first and last elements overlap; those of an empty view never do, wherever it points.
 template <class V, class W>
 bool overlap(const V& a, const W& b) {
   const char *a_begin, *a_end, *b_begin, *b_end;
   byte_range(a, a_begin, a_end);
   byte_range(b, b_begin, b_end);
-  return a_begin < b_end && b_begin < a_end;
+  return a_begin < a_end && b_begin < b_end && a_begin < b_end && b_begin < a_end;
 }
 
 }  // namespace ringfold::detail

@@ -1,0 +1,9 @@
+#include <ringfold/kernel/reference.hpp>
+
+#include "check.hpp"
+
+namespace everything {
+
+std::string run_f64_reference(const settings& s) { return run<double>(s, ringfold::reference_kernel{}); }
+
+}  // namespace everything

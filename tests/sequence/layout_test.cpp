@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -221,4 +222,36 @@ TEST_CASE("tokens appended to a prefix lie behind it, in the sequence and in eve
   }
   CHECK_THROWS_WITH_AS(appended(contiguous(3, 2), contiguous(3, 3)),
                        "appended: a prefix on 2 ranks, tokens on 3; both need the same number", shape_error);
+}
+
+TEST_CASE("some rows of a layout keep their positions and their order") {
+  std::mt19937_64 random(6);
+  for (int round = 0; round < 300; ++round) {
+    CAPTURE(round);
+    extent const tokens = static_cast<extent>(random() % 40);
+    int const ranks = 1 + static_cast<int>(random() % 5);
+    layout const layouts[] = {contiguous(tokens, ranks), zigzag(tokens, ranks), striped(tokens, ranks),
+                              striped(tokens, ranks, 2), zigzag(tokens, ranks).merged({1, ranks})};
+    layout const& whole = layouts[random() % 5];
+    std::vector<std::vector<range>> rows(static_cast<std::size_t>(ranks));
+    std::vector<std::vector<extent>> kept(rows.size());
+    for (int owner = 0; owner < ranks; ++owner) {
+      auto const at = static_cast<std::size_t>(owner);
+      auto const own = positions(whole, owner);
+      for (extent row = 0; row < whole.rows(owner); ++row) {
+        if (random() % 3 == 0) continue;
+        bool const goes_on = !rows[at].empty() && rows[at].back().first + rows[at].back().count == row;
+        if (!goes_on || random() % 5 == 0) rows[at].push_back({row, 0});
+        ++rows[at].back().count;
+        kept[at].push_back(own[static_cast<std::size_t>(row)]);
+      }
+    }
+    layout const some =
+        whole.selected([&](int owner) { return span<const range>(rows[static_cast<std::size_t>(owner)]); });
+    CHECK(some.tokens() == tokens);
+    for (int owner = 0; owner < ranks; ++owner) {
+      CHECK(positions(some, owner) == kept[static_cast<std::size_t>(owner)]);
+      CHECK(some.rows(owner) == static_cast<extent>(kept[static_cast<std::size_t>(owner)].size()));
+    }
+  }
 }

@@ -201,6 +201,22 @@ TEST_CASE("visible is exact over all segments of two shards, in every layout") {
   }
 }
 
+TEST_CASE("visible does not look at stripes one by one that are far from each other") {
+  struct counted_band {
+    band inner;
+    long* times;
+    bool allows(extent q, extent k) const { return inner.allows(q, k); }
+    coverage classify(hull q, hull k) const { return ++*times, inner.classify(q, k); }
+    bool meets(segment q, segment k) const { return ++*times, inner.meets(q, k); }
+  };
+  layout const tokens = striped(65536, 64, 2);  // 512 stripes each, 126 apart
+  long times = 0;
+  counted_band const mask{window(16), &times};
+  CHECK_FALSE(visible(mask, tokens.segments(40), tokens.segments(20)));
+  CHECK(times < 20 * 512);
+  CHECK(visible(mask, tokens.segments(40), tokens.segments(39)));
+}
+
 TEST_CASE("a negative width is refused") {
   CHECK_THROWS_WITH_AS(window(-1, 2), "window: widths -1, 2; none may be negative", usage_error);
   CHECK_THROWS_WITH_AS(window(3, -4), "window: widths 3, -4; none may be negative", usage_error);

@@ -54,24 +54,4 @@ void copy_own(Stream on, const piece& to, const piece& from) {
   on.copy(to, from);
 }
 
-/// Rows, heads or other indices first .. first + count - 1 along one axis.
-struct range {
-  extent first = 0;
-  extent count = 0;
-
-  /// The part of this range that lies in another.
-  constexpr range within(range other) const {
-    extent const low = first > other.first ? first : other.first;
-    extent const end = first + count, other_end = other.first + other.count;
-    extent const high = end < other_end ? end : other_end;
-    return {low, high > low ? high - low : 0};
-  }
-};
-
-/// A slice by range.
-template <class T, int Rank, class Space>
-constexpr view<T, Rank, Space> slice(view<T, Rank, Space> whole, int axis, range r) {
-  return slice(whole, axis, r.first, r.count);
-}
-
 }  // namespace ringfold

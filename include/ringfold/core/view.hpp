@@ -65,12 +65,33 @@ constexpr view<T, static_cast<int>(sizeof...(E)), Space> dense(T* data, E... ext
   return made;
 }
 
+/// Rows, heads or other indices first .. first + count - 1 along one axis.
+struct range {
+  extent first = 0;
+  extent count = 0;
+
+  /// The part of this range that lies in another.
+  constexpr range within(range other) const {
+    extent const low = first > other.first ? first : other.first;
+    extent const end = first + count, other_end = other.first + other.count;
+    extent const high = end < other_end ? end : other_end;
+    return {low, high > low ? high - low : 0};
+  }
+  friend constexpr bool operator==(const range&, const range&) = default;
+};
+
 /// The part of a view from `first` on along one axis; the caller keeps first + count within the extent.
 template <class T, int Rank, class Space>
 constexpr view<T, Rank, Space> slice(view<T, Rank, Space> whole, int axis, extent first, extent count) {
   if (count > 0 && whole.data != nullptr) whole.data += first * whole.strides[axis];
   whole.extents[axis] = count;
   return whole;
+}
+
+/// A slice by range.
+template <class T, int Rank, class Space>
+constexpr view<T, Rank, Space> slice(view<T, Rank, Space> whole, int axis, range r) {
+  return slice(whole, axis, r.first, r.count);
 }
 
 /// The same memory with two axes exchanged, e.g. [batch, head, row, dim] seen as [batch, row, head, dim].

@@ -55,6 +55,7 @@ class layout {
   }
 
   int ranks() const { return held_ ? static_cast<int>(held_->rows.size()) : 0; }
+  /// The length of the sequence.
   extent tokens() const { return tokens_; }
   extent rows(int owner) const { return held_->rows[static_cast<std::size_t>(owner)]; }
 
@@ -86,6 +87,30 @@ class layout {
       for (int member = 0; member < along.count; ++member) {
         auto const part = segments(first + member * along.stride);
         whole.insert(whole.end(), part.begin(), part.end());
+      }
+    }
+    return layout(unchecked{}, tokens_, owners);
+  }
+
+  /// The layout of some rows: of each owner the ascending ranges that `of(owner)` gives, as they are in this layout.
+  /// The other tokens of the sequence are then held by nobody.
+  template <class F>
+  layout selected(F of) const {
+    std::vector<std::vector<segment>> owners(static_cast<std::size_t>(ranks()));
+    for (int owner = 0; owner < ranks(); ++owner) {
+      span<const range> const rows = of(owner);
+      std::size_t next = 0;
+      extent row = 0;
+      for (const segment& each : segments(owner)) {
+        range const here{row, each.count};
+        row += each.count;
+        while (next < rows.size() && rows[next].first < row) {
+          range const part = rows[next].within(here);
+          owners[static_cast<std::size_t>(owner)].push_back(
+              {each.first + (part.first - here.first) * each.step, each.step, part.count});
+          if (rows[next].first + rows[next].count > row) break;  // it goes on in the next segment
+          ++next;
+        }
       }
     }
     return layout(unchecked{}, tokens_, owners);

@@ -151,15 +151,36 @@ constexpr auto operator&(A a, B b) {
   return predicate_mask([a, b](extent query, extent key) { return a.allows(query, key) && b.allows(query, key); });
 }
 
+/// The hull of a segment's positions, or of those of several; there is at least one.
+constexpr hull hull_of(const segment& of) {
+  return of.first <= of.last() ? hull{of.first, of.last()} : hull{of.last(), of.first};
+}
+constexpr hull hull_of(span<const segment> of) {
+  hull all = hull_of(of[0]);
+  for (const segment& each : of) {
+    hull const more = hull_of(each);
+    all = {all.low < more.low ? all.low : more.low, all.high > more.high ? all.high : more.high};
+  }
+  return all;
+}
+
+/// The first or the second half of some segments.
+constexpr span<const segment> half(span<const segment> of, bool second) {
+  std::size_t const middle = of.size() / 2;
+  return {of.data() + (second ? middle : 0), second ? of.size() - middle : middle};
+}
+
 /// Whether any row of some segments sees any row of others.
 template <mask M>
 constexpr bool visible(const M& m, span<const segment> queries, span<const segment> keys) {
-  for (const segment& q : queries) {
-    for (const segment& k : keys) {
-      if (m.meets(q, k)) return true;
-    }
+  if (queries.empty() || keys.empty()) return false;
+  if (queries.size() == 1 && keys.size() == 1) return m.meets(queries[0], keys[0]);
+  // Far apart, as most pairs of stripes or documents are: not looked at one by one.
+  if (m.classify(hull_of(queries), hull_of(keys)) == coverage::skip) return false;
+  if (queries.size() > keys.size()) {
+    return visible(m, half(queries, false), keys) || visible(m, half(queries, true), keys);
   }
-  return false;
+  return visible(m, queries, half(keys, false)) || visible(m, queries, half(keys, true));
 }
 
 }  // namespace ringfold

@@ -38,6 +38,15 @@ inline bool sees(const std::vector<number>& queries, std::vector<number> keys, n
   return false;
 }
 
+/// How many keys anybody of the queries sees.
+inline number seen(std::vector<number> queries, const std::vector<number>& keys, number left, number right) {
+  std::sort(queries.begin(), queries.end());
+  return std::count_if(keys.begin(), keys.end(), [&](number key) {
+    auto const first = std::lower_bound(queries.begin(), queries.end(), key - right);
+    return first != queries.end() && *first <= key + left;
+  });
+}
+
 /// Rows of ranks put together, e.g. of a row of a grid.
 inline std::vector<number> joined(const std::vector<std::vector<number>>& all, const std::vector<int>& ranks) {
   std::vector<number> rows;
@@ -141,6 +150,32 @@ inline sent gather_traffic(const traffic& t, int me, number heads_at_once) {
   if (any) made.steps = (t.kv_heads + heads_at_once - 1) / heads_at_once;
   return made;
 }
+
+namespace detail {
+/// The rows that one rank gets of another's keys when it fetches what it needs and no more.
+inline number fetched(const traffic& t, int me, int other) {
+  return me == other
+             ? 0
+             : seen(t.queries[static_cast<std::size_t>(me)], t.keys[static_cast<std::size_t>(other)], t.left, t.right);
+}
+inline sent direct_traffic(const traffic& t, int me, bool backward) {
+  number lent = 0, got = 0;
+  for (int other = 0; other < static_cast<int>(t.keys.size()); ++other) {
+    lent += fetched(t, other, me), got += fetched(t, me, other);
+  }
+  number const row = t.batch * t.kv_heads * (t.dim + t.value_dim);
+  sent made;
+  made.add(row * (lent * t.element_bytes + (backward ? got * t.sum_bytes : 0)));
+  if (t.batch > 0 && lent + got > 0) made.steps = backward ? 2 : 1;
+  return made;
+}
+}  // namespace detail
+
+/// direct(ranks, kernel): the rows that anybody sees, each to whoever sees it.
+inline sent direct_traffic(const traffic& t, int me) { return detail::direct_traffic(t, me, false); }
+
+/// Backward of direct_traffic(): the rows once more, and a gradient for every row that came.
+inline sent direct_backward_traffic(const traffic& t, int me) { return detail::direct_traffic(t, me, true); }
 
 /// ulysses(rows of `across` neighbours, ring(columns, kernel)); across = all ranks is plain Ulysses.
 inline sent usp_traffic(const traffic& t, int me, int across) {

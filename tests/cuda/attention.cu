@@ -1,4 +1,5 @@
-// Compiled, not run: ring, gather, Ulysses and their nestings over device memory, and the core as device code.
+// Compiled, not run: ring, gather, direct, Ulysses and their nestings over device memory, and the core as device code.
+#include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/plan.hpp>
 #include <ringfold/attention/ring.hpp>
@@ -37,6 +38,7 @@ void run_all(T* memory, void* scratch, cudaStream_t handle) {
   device::naive_kernel const kernel;
   run(ring(comm, kernel), memory, scratch, handle);
   run(gather(comm, kernel), memory, scratch, handle);
+  run(direct(comm, kernel), memory, scratch, handle);
   run(ulysses(comm, kernel), memory, scratch, handle);
   run(ulysses(g.row(), ring(g.col(), kernel)), memory, scratch, handle);
   run(ring(g.col(), ring(g.row(), kernel)), memory, scratch, handle);

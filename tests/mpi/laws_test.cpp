@@ -1,5 +1,6 @@
 #include <mpi_main.hpp>
 
+#include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/ring.hpp>
 #include <ringfold/attention/ulysses.hpp>
@@ -42,6 +43,7 @@ TEST_CASE("the laws of an attention over ranks") {
   auto const ranks = grid(comm, comm.size() / columns, columns);
   attention_laws<float>(ring(comm, reference_kernel{}));
   attention_laws<float>(gather(comm, reference_kernel{}));
+  attention_laws<float>(direct(comm, reference_kernel{}));
   attention_laws<float>(ulysses(ranks.row(), ring(ranks.col(), reference_kernel{})));
 }
 
@@ -51,5 +53,6 @@ TEST_CASE("the laws of a backward pass over ranks") {
   auto const ranks = grid(comm, comm.size() / columns, columns);
   backward_laws<float>(ring(comm, reference_kernel{}));
   backward_laws<bf16>(gather(comm, reference_kernel{}));
+  backward_laws<bf16>(direct(comm, reference_kernel{}));
   backward_laws<float>(ulysses(ranks.row(), ring(ranks.col(), reference_kernel{})));
 }

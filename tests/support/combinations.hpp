@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -20,7 +21,7 @@ using ringfold::extent;
 using ringfold::layout;
 
 enum factor : std::size_t { ranks, schedule, arrangement, mask, dtype, ratio, tokens, batch, order };
-inline constexpr std::array<int, 9> levels = {9, 7, 6, 5, 4, 5, 6, 3, 4};
+inline constexpr std::array<int, 9> levels = {9, static_cast<int>(std::size(schedules::names)), 6, 5, 4, 5, 6, 3, 4};
 using combination = std::array<int, levels.size()>;
 
 inline constexpr int rank_counts[] = {1, 2, 3, 4, 5, 7, 8, 9, 16};
@@ -99,7 +100,7 @@ inline combination random_combination(std::mt19937_64& random) {
 
 /// Combinations in which every pair of levels of two factors occurs.
 inline std::vector<combination> all_pairs(std::mt19937_64& random) {
-  constexpr std::size_t factors = levels.size(), most = 9;
+  constexpr std::size_t factors = levels.size(), most = *std::max_element(levels.begin(), levels.end());
   std::vector<bool> covered(factors * factors * most * most, false);
   int open = 0;
   for (std::size_t a = 0; a < factors; ++a) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <ringfold/attention/backward_plan.hpp>
+#include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/plan.hpp>
 #include <ringfold/attention/ring.hpp>
@@ -28,9 +29,9 @@ namespace schedules {
 using ringfold::extent;
 using ringfold::layout;
 
-enum class name { ring, gather, ulysses, usp, double_ring, ring_of_ulysses, gather_of_ring };
-inline constexpr name names[] = {name::ring,        name::gather,          name::ulysses,       name::usp,
-                                 name::double_ring, name::ring_of_ulysses, name::gather_of_ring};
+enum class name { ring, gather, ulysses, usp, double_ring, ring_of_ulysses, gather_of_ring, direct };
+inline constexpr name names[] = {name::ring,        name::gather,          name::ulysses,        name::usp,
+                                 name::double_ring, name::ring_of_ulysses, name::gather_of_ring, name::direct};
 
 /// The largest divisor of P whose square does not exceed P: the columns of the grid that two-level schedules use.
 inline int columns(int ranks) {
@@ -52,6 +53,12 @@ void with(name which, C comm, Kernel kernel, F f) {
     case name::double_ring: return f(ring(g.col(), ring(g.row(), kernel)));
     case name::ring_of_ulysses: return f(ring(g.col(), ulysses(g.row(), kernel)));
     case name::gather_of_ring: return f(gather(g.col(), ring(g.row(), kernel), 2));
+    case name::direct:
+      if constexpr (is_canonical<Kernel>) {
+        throw usage_error(say("direct takes no canonical kernel"));
+      } else {
+        return f(direct(comm, kernel));
+      }
   }
 }
 
@@ -186,6 +193,7 @@ bool expected(const experiment<T>& e, name which, int rank, ringfold::examples::
     case name::ulysses: sent = usp_traffic(t, rank, e.tokens.ranks()); return true;
     case name::usp: sent = usp_traffic(t, rank, across); return true;
     case name::double_ring: sent = double_ring_traffic(t, rank, across); return true;
+    case name::direct: sent = direct_traffic(t, rank); return true;
     default: return false;
   }
 }
@@ -273,6 +281,7 @@ bool expected_backward(const experiment<T>& e, name which, int rank, ringfold::e
     case name::ulysses: sent = usp_backward_traffic(t, rank, e.tokens.ranks()); return true;
     case name::usp: sent = usp_backward_traffic(t, rank, across); return true;
     case name::double_ring: sent = double_ring_backward_traffic(t, rank, across); return true;
+    case name::direct: sent = direct_backward_traffic(t, rank); return true;
     default: return false;
   }
 }

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/ring.hpp>
 #include <ringfold/attention/ulysses.hpp>
@@ -85,6 +86,7 @@ TEST_CASE("attentions over ranks keep the laws") {
       //! [attention_laws]
       attention_laws<double>(ulysses(comm, reference_kernel{}));
       attention_laws<bf16>(ring(comm, flash_kernel{}));
+      attention_laws<float>(direct(comm, reference_kernel{}));
       int const columns = comm.size() % 2 == 0 ? 2 : 1;
       auto const g = grid(comm, comm.size() / columns, columns);
       attention_laws<float>(ulysses(g.row(), ring(g.col(), flash_kernel{})));
@@ -116,6 +118,7 @@ TEST_CASE("backward passes over ranks keep the law") {
       //! [backward_laws]
       backward_laws<double>(ulysses(comm, reference_kernel{}));
       backward_laws<bf16>(gather(comm, reference_kernel{}));
+      backward_laws<float>(direct(comm, reference_kernel{}));
       int const columns = comm.size() % 2 == 0 ? 2 : 1;
       auto const g = grid(comm, comm.size() / columns, columns);
       backward_laws<float>(ulysses(g.row(), ring(g.col(), reference_kernel{})));

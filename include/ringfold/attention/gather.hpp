@@ -91,7 +91,7 @@ class gather_attention : public queries_at_home<C, A> {
         k += part.k.size(), v += part.v.size();
         on.elementwise(elementwise::set_zero{}, part.k);
         on.elementwise(elementwise::set_zero{}, part.v);
-        int const owner = wire(comm_, theirs.owner / s.blocks.along.stride % s.blocks.along.count);
+        int const owner = wire(comm_, member_of(s.blocks.along, theirs.owner));
         s.lists.send(piece_of(part.k, role::gradient, owner));
         s.lists.send(piece_of(part.v, role::gradient, owner));
       }

@@ -57,9 +57,12 @@ struct axis {
   int count = 1;
 };
 
+/// The place of an owner along an axis.
+constexpr int member_of(axis along, int owner) { return owner / along.stride % along.count; }
+
 /// The owner that `owner` becomes when its place along an axis is changed to `member`.
 constexpr int owner_at(axis along, int owner, int member) {
-  return owner + (member - owner / along.stride % along.count) * along.stride;
+  return owner + (member - member_of(along, owner)) * along.stride;
 }
 
 /// A communicator's axis: all ranks, unless it is a group.

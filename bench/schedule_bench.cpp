@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/plan.hpp>
 #include <ringfold/attention/ring.hpp>
@@ -139,6 +140,7 @@ auto columns_of(const C& comm) {
 
 BENCHMARK_CAPTURE(schedule, ring, [](auto comm) { return ring(comm, flash_kernel{}); }) -> Apply(arguments);
 BENCHMARK_CAPTURE(schedule, gather, [](auto comm) { return gather(comm, flash_kernel{}); }) -> Apply(arguments);
+BENCHMARK_CAPTURE(schedule, direct, [](auto comm) { return direct(comm, flash_kernel{}); }) -> Apply(arguments);
 BENCHMARK_CAPTURE(schedule, ulysses, [](auto comm) { return ulysses(comm, flash_kernel{}); }) -> Apply(arguments);
 BENCHMARK_CAPTURE(schedule, usp, [](auto comm) {
   auto const g = columns_of(comm);

@@ -44,6 +44,8 @@ const schedule schedules[schedule_count] = {
      [](const traffic& t, int rank) { return double_ring_traffic(t, rank, columns_of(ranks_of(t))); },
      [](const traffic& t, int rank) { return double_ring_backward_traffic(t, rank, columns_of(ranks_of(t))); }, true,
      one},
+    {"direct", prepare_direct, [](const traffic& t, int rank) { return direct_traffic(t, rank); },
+     [](const traffic& t, int rank) { return direct_backward_traffic(t, rank); }, false, one},
 };
 
 std::string refusal(const schedule& s, int ranks, extent heads) {

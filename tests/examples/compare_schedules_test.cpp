@@ -110,7 +110,7 @@ void check(const json& one) {
   }
 }
 
-std::vector<std::string> const every{"ring", "gather", "ulysses", "usp", "double_ring"};
+std::vector<std::string> const every{"ring", "gather", "ulysses", "usp", "double_ring", "direct"};
 
 }  // namespace
 
@@ -204,6 +204,8 @@ TEST_CASE("the JSON has these fields, of these types") {
   CHECK(all[2]["bytes_sent_max"] == 3 * 16 * (2 * 16 + (16 + 8) + 2 * (8 + 1)) * 4);
   CHECK(all[2]["steps"] == 3);
   CHECK(all[4]["bytes_sent_max"] == 3 * block);
+  CHECK(all[5]["bytes_sent_max"] == 3 * block);  // the window sees everything
+  CHECK(all[5]["steps"] == 1);
 }
 
 TEST_CASE("real input: every layer, on 1 to 8 ranks, by every schedule") {
@@ -250,7 +252,7 @@ TEST_CASE("every pair of type and mask, over layouts, head ratios and ranks") {
 
 TEST_CASE("all leaves out what cannot run, and says why") {
   json const all = results("--ranks 5 --heads 4 --seq 20 --repeat 1");
-  CHECK(names_of(all) == std::vector<std::string>{"ring", "gather", "usp", "double_ring"});
+  CHECK(names_of(all) == std::vector<std::string>{"ring", "gather", "usp", "double_ring", "direct"});
   outcome const did = run("--ranks 5 --heads 4 --seq 20 --repeat 1");
   CHECK(did.out.find("left out: 5 ranks share 4 query heads; allowed: at most 4") != std::string::npos);
   CHECK(did.out.find("\nRIGHT: ") != std::string::npos);
@@ -328,7 +330,7 @@ TEST_CASE("bad input: one line that names argument, value and what is allowed, e
       {"--speed 3", "unknown argument --speed: allowed: --help --ranks "},
       {"ring", "unknown argument ring: allowed: "},
       {"--schedule ring,rong",
-       "--schedule ring,rong: allowed: all, or some of ring, gather, ulysses, usp, double_ring"},
+       "--schedule ring,rong: allowed: all, or some of ring, gather, ulysses, usp, double_ring, direct"},
       {"--schedule ring,", "--schedule ring,: allowed: all"},
       {"--schedule ring,ring", "--schedule ring,ring: allowed: each name once"},
       {"--schedule ulysses --ranks 5 --heads 4", "--schedule ulysses: 5 ranks share 4 query heads; allowed: at most 4"},

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <chrono>
+#include <time.h>
 
 #include <ringfold/kernel/cpu/simd.hpp>
 
@@ -9,18 +9,21 @@
 
 namespace peak {
 
+/// This thread's time on a core, in seconds: what others take away does not count, as in Google Benchmark's CPU time.
+inline double now() {
+  timespec at{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+  return static_cast<double>(at.tv_sec) + 1e-9 * static_cast<double>(at.tv_nsec);
+}
+
 /// Calls `work`, which does `flops` operations, for a while; returns the best rate in flop/s.
 template <class F>
 double best_rate(double flops, F work, double seconds = 0.3) {
-  using clock = std::chrono::steady_clock;
-  auto const elapsed = [](clock::time_point since) {
-    return std::chrono::duration<double>(clock::now() - since).count();
-  };
   double best = 0;
-  for (auto const start = clock::now(); elapsed(start) < seconds;) {
-    auto const once = clock::now();
+  for (double const start = now(); now() - start < seconds;) {
+    double const once = now();
     work();
-    double const rate = flops / elapsed(once);
+    double const rate = flops / (now() - once);
     best = rate > best ? rate : best;
   }
   return best;

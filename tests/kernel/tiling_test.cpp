@@ -57,7 +57,7 @@ TEST_CASE("a band drawn for a tile hides what it hides, however far it was shift
       detail::tile<float> t{};
       t.keys = static_cast<extent>(keys.size());
       detail::draw(shifted_band, keys.data(), made, nullptr, t);
-      CHECK(t.hides == detail::hiding::outside_band);
+      CHECK(t.hides == detail::hiding::outside_hull);
       for (std::size_t key = 0; key < keys.size(); ++key) {
         for (extent const query : queries) {
           CHECK((query >= t.first[key] && query <= t.last[key]) == shifted_band.allows(query, keys[key]));

@@ -103,6 +103,18 @@ class packed {
            within_.allows(query + to_place(document), key - keys_.first(document));
   }
 
+  /// The queries that see a key, as far as the inner mask tells; none where low is above high.
+  hull seen_by(extent key) const
+    requires requires(const Inner& inner, extent place) { inner.seen_by(place); }
+  {
+    int const document = keys_.at(key);
+    if (!keys_.has(document)) return {1, 0};
+    hull const within = within_.seen_by(key - keys_.first(document));
+    extent const low = within.low - to_place(document), high = within.high - to_place(document);
+    extent const first = queries_.first(document), last = queries_.end(document) - 1;
+    return {low > first ? low : first, high < last ? high : last};
+  }
+
   coverage classify(hull queries, hull keys) const {
     segment const rows{queries.low, 1, queries.high - queries.low + 1}, columns{keys.low, 1, keys.high - keys.low + 1};
     coverage made = coverage::skip;

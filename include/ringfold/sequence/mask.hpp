@@ -19,6 +19,8 @@ struct hull {
 
 /// A mask answers for one pair, for a rectangle (skip and full only when sure), and whether two
 /// segments hold any visible pair (exactly: both ends of a wire decide by it what travels).
+///
+/// Where the queries that see a key are neighbours, `hull seen_by(key)` spares kernels asking pair by pair.
 template <class M>
 concept mask = std::copy_constructible<M> && requires(const M& m, extent position, hull rows, segment part) {
   { m.allows(position, position) } -> std::same_as<bool>;
@@ -74,6 +76,9 @@ class band {
     made.left_ = moved(left_, -offset), made.right_ = moved(right_, offset);
     return made;
   }
+
+  /// The queries that see a key: all positions between these two.
+  constexpr hull seen_by(extent key) const { return {key - right_, key + left_}; }
 
   RINGFOLD_HD constexpr bool allows(extent query, extent key) const {
     return key - query >= -left_ && key - query <= right_;

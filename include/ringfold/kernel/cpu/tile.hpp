@@ -20,7 +20,7 @@ struct tile_shape {
 };
 
 /// Which of a tile's keys its queries see.
-enum class hiding : unsigned char { nothing, outside_band, by_table };
+enum class hiding : unsigned char { nothing, outside_hull, by_table };
 
 /// One tile of queries, one block of keys. Pointers into lanes are aligned to registers.
 template <class A>
@@ -34,8 +34,8 @@ struct tile {
   extent dim, value_dim, keys;
   A* scores;  ///< scratch, [keys][lanes]
   hiding hides = hiding::nothing;
-  const integer* positions = nullptr;               ///< [lanes]; of outside_band
-  const integer *first = nullptr, *last = nullptr;  ///< [keys]: which positions see a key; of outside_band
+  const integer* positions = nullptr;               ///< [lanes]; of outside_hull
+  const integer *first = nullptr, *last = nullptr;  ///< [keys]: which positions see a key; of outside_hull
   const integer* seen = nullptr;                    ///< [keys][lanes], 0 or -1; of by_table
   bool guarded = false;  ///< a hidden key may have values that are not finite: 0 times them must not be added
 };
@@ -134,7 +134,7 @@ template <class A>
     for (int j = 0; j < lanes; j += V::width) {
       A* const at = t.scores + key * lanes + j;
       typename V::integers seen;
-      if (t.hides == hiding::outside_band) {
+      if (t.hides == hiding::outside_hull) {
         auto const position = V::load_integers(t.positions + j);
         seen = (position >= t.first[key]) & (position <= t.last[key]);
       } else {

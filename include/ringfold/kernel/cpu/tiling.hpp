@@ -107,33 +107,32 @@ struct curtain {
   integer first[tile_shape<A>::keys], last[tile_shape<A>::keys];
 };
 
-/// A band is a comparison of positions per lane; what lies beyond 32 bits is beyond all positions too.
-template <class A>
-void draw(const band& mask_of, const extent* keys, curtain<A>& made, typename simd<A>::integer*, tile<A>& t) {
-  using integer = typename simd<A>::integer;
-  auto const near = [](extent position) {
-    constexpr extent smallest = -1, largest = 0x7fffffff;
-    return static_cast<integer>(position < smallest ? smallest : position < largest ? position : largest);
-  };
-  for (extent key = 0; key < t.keys; ++key) {
-    made.first[key] = near(keys[key] - mask_of.right());
-    made.last[key] = near(keys[key] + mask_of.left());
-  }
-  t.hides = hiding::outside_band;
-  t.positions = made.positions, t.first = made.first, t.last = made.last;
-}
-
-/// Any other mask is asked pair by pair.
+/// Hides pairs of a tile. Where neighbours see a key, that is a comparison of positions per lane, and what lies beyond
+/// 32 bits is beyond all positions too; any other mask is asked pair by pair.
 template <class A, class Mask>
 void draw(const Mask& mask_of, const extent* keys, curtain<A>& made, typename simd<A>::integer* table, tile<A>& t) {
+  using integer = typename simd<A>::integer;
   constexpr int lanes = tile_shape<A>::lanes;
-  for (extent key = 0; key < t.keys; ++key) {
-    for (int lane = 0; lane < lanes; ++lane) {
-      table[key * lanes + lane] = mask_of.allows(made.positions[lane], keys[key]) ? -1 : 0;
+  if constexpr (requires { mask_of.seen_by(extent{}); }) {
+    auto const near = [](extent position) {
+      constexpr extent smallest = -1, largest = 0x7fffffff;
+      return static_cast<integer>(position < smallest ? smallest : position < largest ? position : largest);
+    };
+    for (extent key = 0; key < t.keys; ++key) {
+      hull const queries = mask_of.seen_by(keys[key]);
+      made.first[key] = near(queries.low), made.last[key] = near(queries.high);
     }
+    t.hides = hiding::outside_hull;
+    t.positions = made.positions, t.first = made.first, t.last = made.last;
+  } else {
+    for (extent key = 0; key < t.keys; ++key) {
+      for (int lane = 0; lane < lanes; ++lane) {
+        table[key * lanes + lane] = mask_of.allows(made.positions[lane], keys[key]) ? -1 : 0;
+      }
+    }
+    t.hides = hiding::by_table;
+    t.seen = table;
   }
-  t.hides = hiding::by_table;
-  t.seen = table;
 }
 
 }  // namespace ringfold::detail::inline RINGFOLD_SIMD

@@ -4,6 +4,7 @@
 
 #include <ringfold/kernel/cpu/flash.hpp>
 #include <ringfold/kernel/reference.hpp>
+#include <ringfold/sequence/documents.hpp>
 
 #include "support/any_score.hpp"
 #include "support/combinations.hpp"
@@ -163,6 +164,24 @@ TEST_CASE("dropout drops the same weights at any rank count, schedule and kernel
       CHECK(oracle::compare(got.o, exact.o).relative <= 1e-6);
     }
   }
+}
+
+TEST_CASE("one value says what is computed, and every rank of every schedule obeys it") {
+  auto const tokens = zigzag(600, 3);
+  std::uint64_t const seed = 5;
+  //! [problem]
+  auto const problem =
+      make_problem<float>(tokens, {.heads = 8, .kv_heads = 2, .dim = 16}, documents{300, 0, 212} & window(128),
+                          softcap(30) | alibi(8) | dropout(0.1, seed));
+  //! [problem]
+  CHECK(problem.score.scale == 0.25);
+  schedules::experiment<float, decltype(problem.mask_of), decltype(problem.score.parts)> e(
+      tokens, {.heads = 8, .kv_heads = 2, .dim = 16}, problem.mask_of, 4, 1.7, problem.score);
+  any_score::choice const choice{.cap = 30, .linear = true, .bias_axes = -1, .drop = 0.1, .seed = seed};
+  auto const exact = oracle::attention(
+      {1, 600, 600, 8, 2, 16, 16, 0, {}}, e.q, e.k, e.v, [&](extent i, extent j) { return e.mask.allows(i, j); },
+      any_score::meaning{choice, 8, nullptr}, any_score::keeping{choice});
+  CHECK(oracle::compare(schedules::run(e, schedules::name::ring, flash_kernel{}).o, exact.o).relative <= 1e-6);
 }
 
 TEST_CASE("a user's function of score and pair") {

@@ -5,24 +5,15 @@
 #include <ringfold/kernel/cpu/flash.hpp>
 #include <ringfold/kernel/reference.hpp>
 
-#include "support/combinations.hpp"
+#include "support/definition.hpp"
 
 using namespace ringfold;
 using namespace combinations;
 
 namespace {
 
-struct cotangents {
-  std::vector<double> out, lse;
-};
 template <class T>
-cotangents make_cotangents(const schedules::experiment<T>& e, std::uint64_t seed) {
-  extent const rows = e.shape.batch * e.tokens.tokens() * e.shape.heads;
-  return {oracle::uniform<T>(rows * e.shape.value_dim, seed + 7), oracle::uniform<accumulate_t<T>>(rows, seed + 8)};
-}
-
-template <class T>
-oracle::gradients exact_gradients(const schedules::experiment<T>& e, const cotangents& of) {
+oracle::gradients exact_gradients(const schedules::experiment<T>& e, const definition::cotangents& of) {
   return oracle::backward({e.shape.batch, e.tokens.tokens(), e.tokens.tokens(), e.shape.heads, e.shape.kv_heads,
                            e.shape.dim, e.shape.value_dim, e.score.scale},
                           e.q, e.k, e.v, of.out, of.lse, [&](extent i, extent j) { return e.mask.allows(i, j); });
@@ -33,12 +24,10 @@ void check(const combination& c, std::uint64_t seed, Kernel kernel) {
   auto const which = schedule_of(c);
   if (refused(c)) return;
   auto const e = make_experiment<T>(c, seed);
-  auto const of = make_cotangents(e, seed);
+  definition::cotangents const of(e, seed);
   auto const exact = exact_gradients(e, of);
   auto const got = schedules::run_backward(e, which, kernel, of.out, of.lse, 2);
-  schedules::experiment<T> alone = e;
-  alone.tokens = contiguous(e.tokens.tokens(), 1);
-  auto const single = schedules::run_backward(alone, schedules::name::ring, kernel, of.out, of.lse);
+  auto const single = schedules::run_backward(definition::alone(e), schedules::name::ring, kernel, of.out, of.lse);
 
   // No worse than 1.5 times the same kernel on one rank, or than a few roundings of the exact answer.
   auto const hold = [](const char* what, const auto& distributed, const auto& one, const std::vector<double>& wanted) {
@@ -78,7 +67,7 @@ void check(const combination& c, std::uint64_t seed, Kernel kernel = {}) {
 TEST_CASE("the definition's gradients are the slopes of its results") {
   schedules::experiment<double> e(contiguous(7, 1), {.batch = 2, .heads = 4, .kv_heads = 2, .dim = 3, .value_dim = 2},
                                   causal(), 3, 0.8);
-  auto const of = make_cotangents(e, 3);
+  definition::cotangents const of(e, 3);
   auto const exact = exact_gradients(e, of);
   auto const value = [&] {
     auto const r = e.exact();

@@ -8,7 +8,7 @@
 #include <ringfold/kernel/reference.hpp>
 #include <ringfold/sequence/documents.hpp>
 
-#include "support/combinations.hpp"
+#include "support/definition.hpp"
 
 using namespace ringfold;
 
@@ -19,90 +19,17 @@ using by_pairs = shifted_mask<predicate_mask<std::function<bool(extent, extent)>
 constexpr shape heads_of_all{.batch = 2, .heads = 5, .kv_heads = 5, .dim = 3, .value_dim = 4};
 constexpr shape grouped{.batch = 1, .heads = 6, .kv_heads = 2, .dim = 4, .value_dim = 3};
 
-/// Whether all numbers of a row are this one; `of` is dense [batch, token, ...].
-template <class T>
-bool is(const std::vector<T>& of, extent batches, extent tokens, extent token, double number) {
-  extent const width = batches * tokens == 0 ? 0 : static_cast<extent>(of.size()) / (batches * tokens);
-  for (extent b = 0; b < batches; ++b) {
-    for (extent i = 0; i < width; ++i) {
-      if (static_cast<double>(of[static_cast<std::size_t>((b * tokens + token) * width + i)]) != number) return false;
-    }
-  }
-  return true;
-}
-
-/// What nobody sees and what sees nothing is exactly 0, whatever the rounding.
-template <class T, class Mask>
-void check_blind(const schedules::experiment<T, Mask>& e, const schedules::outcome<T>& forward,
-                 const schedules::backward_outcome<T>& backward) {
-  extent const queries = e.tokens.tokens(), keys = e.keys().tokens(), batches = e.shape.batch;
-  std::vector<bool> sees(static_cast<std::size_t>(queries)), seen(static_cast<std::size_t>(keys));
-  for (extent i = 0; i < queries; ++i) {
-    for (extent j = 0; j < keys; ++j) {
-      if (e.mask.allows(i, j)) sees[static_cast<std::size_t>(i)] = seen[static_cast<std::size_t>(j)] = true;
-    }
-  }
-  for (extent i = 0; i < queries; ++i) {
-    if (sees[static_cast<std::size_t>(i)]) continue;
-    CHECK(is(forward.o, batches, queries, i, 0));
-    CHECK(is(forward.lse, batches, queries, i, -INFINITY));
-    CHECK(is(backward.dq, batches, queries, i, 0));
-  }
-  for (extent j = 0; j < keys; ++j) {
-    if (seen[static_cast<std::size_t>(j)]) continue;
-    CHECK(is(backward.dk, batches, keys, j, 0));
-    CHECK(is(backward.dv, batches, keys, j, 0));
-  }
-}
-
-/// A schedule against the definition, forward and backward: no worse than 1.5 times the same kernel on one rank, or
-/// than a few roundings. Returns what each rank sent.
-template <class T, class Mask, class Kernel>
-std::vector<std::array<std::int64_t, 2>> check(const schedules::experiment<T, Mask>& e, schedules::name which,
-                                               Kernel kernel) {
-  extent const rows = e.shape.batch * e.tokens.tokens() * e.shape.heads;
-  auto const dout = oracle::uniform<T>(rows * e.shape.value_dim, 7), dlse = oracle::uniform<T>(rows, 8);
-  auto const allows = [&](extent i, extent j) { return e.mask.allows(i, j); };
-  auto const exact = e.exact();
-  auto const slopes = oracle::backward(e.sizes(), e.q, e.k, e.v, dout, dlse, allows);
-  auto alone = e;
-  alone.tokens = contiguous(e.tokens.tokens(), 1), alone.apart = contiguous(e.keys().tokens(), 1);
-
-  auto const forward = schedules::run(e, which, kernel), one = schedules::run(alone, schedules::name::ring, kernel);
-  auto const backward = schedules::run_backward(e, which, kernel, dout, dlse),
-             one_back = schedules::run_backward(alone, schedules::name::ring, kernel, dout, dlse);
-  auto const hold = [](const char* what, const auto& got, const auto& single, const std::vector<double>& wanted) {
-    CAPTURE(what);
-    double const single_error = oracle::compare(single, wanted).relative;
-    CHECK(single_error <= 64 * combinations::roundoff<T>);
-    CHECK(oracle::compare(got, wanted).relative <= 1.5 * std::max(single_error, 8 * combinations::roundoff<T>));
-  };
-  hold("o", forward.o, one.o, exact.o);
-  hold("lse", forward.lse, one.lse, exact.lse);
-  hold("dq", backward.dq, one_back.dq, slopes.dq);
-  hold("dk", backward.dk, one_back.dk, slopes.dk);
-  hold("dv", backward.dv, one_back.dv, slopes.dv);
-  check_blind(e, forward, backward);
-  std::vector<std::array<std::int64_t, 2>> sent;
-  for (std::size_t rank = 0; rank < forward.books.size(); ++rank) {
-    CHECK(forward.books[rank].in_flight == 0);
-    CHECK(backward.books[rank].in_flight == 0);
-    sent.push_back({forward.books[rank].total_bytes(), backward.books[rank].total_bytes()});
-  }
-  return sent;
-}
-
 /// A band, and what it must send by positions alone.
 template <class T, class Kernel>
 void check_band(const schedules::experiment<T>& e, schedules::name which, Kernel kernel) {
-  auto const sent = check(e, which, kernel);
+  auto const got = definition::check(e, which, kernel);
   for (int rank = 0; rank < e.tokens.ranks(); ++rank) {
     CAPTURE(rank);
     examples::sent forward, backward;
     if (!schedules::expected(e, which, rank, forward)) continue;
     schedules::expected_backward(e, which, rank, backward);
-    CHECK(sent[static_cast<std::size_t>(rank)][0] == forward.bytes);
-    CHECK(sent[static_cast<std::size_t>(rank)][1] == backward.bytes);
+    CHECK(got.forward.books[static_cast<std::size_t>(rank)].total_bytes() == forward.bytes);
+    CHECK(got.books[static_cast<std::size_t>(rank)].total_bytes() == backward.bytes);
   }
 }
 
@@ -114,7 +41,11 @@ void check_pairs(const schedules::experiment<T, Mask>& e, schedules::name which,
                              -9);
   schedules::experiment<T, by_pairs> plain(e.tokens, e.keys(), e.shape, pairs, 0);
   plain.q = e.q, plain.k = e.k, plain.v = e.v;
-  CHECK(check(e, which, kernel) == check(plain, which, kernel));
+  auto const got = definition::check(e, which, kernel), same = definition::check(plain, which, kernel);
+  for (std::size_t rank = 0; rank < got.books.size(); ++rank) {
+    CHECK(got.forward.books[rank].total_bytes() == same.forward.books[rank].total_bytes());
+    CHECK(got.books[rank].total_bytes() == same.books[rank].total_bytes());
+  }
 }
 
 struct drawn {

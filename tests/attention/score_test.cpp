@@ -116,9 +116,7 @@ TEST_CASE("a bias gets its gradient, once, from whatever rank computes a pair") 
 
         std::vector<double> summed(bias.numbers.size(), 0.0);
         std::mutex guard;
-        schedules::backward_outcome<double> all{std::vector<double>(e.q.size()), std::vector<double>(e.k.size()),
-                                                std::vector<double>(e.v.size()),
-                                                std::vector<counters>(static_cast<std::size_t>(ranks))};
+        schedules::backward_outcome<double> all(e);
         run_ranks(ranks, [&](threads comm) {
           auto mine = e;
           std::vector<double> gradient(bias.numbers.size(), 0.0);

@@ -15,7 +15,6 @@ using namespace ringfold;
 namespace {
 
 constexpr extent tokens = 11, head_count = 4, width = 3;
-constexpr auto order = sharded::memory_order::bshd;
 
 // Attention with sinks by its definition: one more term, exp(sink), in every denominator.
 struct definition {
@@ -60,58 +59,24 @@ TEST_CASE("sinks count once, whatever the schedule and the number of ranks, forw
       CAPTURE(ranks);
       CAPTURE(static_cast<int>(which));
       // The last head has none; with this mask the first row of heads sees one key only.
-      definition exact{oracle::uniform<double>(tokens * head_count * width, 1),
-                       oracle::uniform<double>(tokens * head_count * width, 2),
-                       oracle::uniform<double>(tokens * head_count * width, 3),
-                       {0.3, -2.0, 4.0, -INFINITY},
-                       causal()};
+      schedules::experiment<double> e(zigzag(tokens, ranks), {.heads = head_count, .dim = width}, causal(), 1);
+      e.sinks = {0.3, -2.0, 4.0, -INFINITY};
+      definition exact{e.q, e.k, e.v, e.sinks, e.mask};
       auto const dout = oracle::uniform<double>(tokens * head_count * width, 4);
       auto const dlse = oracle::uniform<double>(tokens * head_count, 5);
-      layout const where = zigzag(tokens, ranks);
-      std::vector<double> o(dout.size()), lse(dlse.size()), dq(dout.size()), dk(dout.size()), dv(dout.size());
-      std::vector<double> dsinks(head_count, 0.0);
-      std::mutex guard;
-      run_ranks(ranks, [&](threads comm) {
-        int const me = comm.rank();
-        extent const rows = where.rows(me);
-        auto const shard = [&](const std::vector<double>& all, extent dim = width) {
-          return sharded::scatter<double>(all, where, me, order, 1, head_count, dim);
-        };
-        auto const q = shard(exact.q), k = shard(exact.k), v = shard(exact.v), of_out = shard(dout);
-        auto const of_lse = shard(dlse, 1);
-        std::vector<double> part[5];
-        for (auto& each : part) each.resize(static_cast<std::size_t>(rows * head_count * width));
-        auto const tensor = [&](int i) { return dense(part[i].data(), 1, rows, head_count, width); };
-        std::vector<double> lses(static_cast<std::size_t>(rows * head_count)), of_sinks(head_count, 9);
-        auto const lse_view = dense(lses.data(), 1, rows, head_count);
-        auto const sinks = dense(exact.sinks.data(), head_count);
-        auto const problem = make_problem<double>(where, {.heads = head_count, .dim = width}, causal());
-        schedules::with(which, comm, reference_kernel{}, [&](auto attend) {
-          plan(attend, problem).forward(q, k, v, tensor(0), lse_view, sinks);
-          backward_plan(attend, problem)
-              .backward(q, k, v, tensor(0), lse_view, of_out, tensor(1), tensor(2), tensor(3),
-                        dense(of_lse.memory.data(), 1, rows, head_count), sinks, dense(of_sinks.data(), head_count));
-        });
-        std::lock_guard const lock(guard);
-        sharded::gather(o, part[0], where, me, 1, head_count * width);
-        sharded::gather(lse, lses, where, me, 1, head_count);
-        sharded::gather(dq, part[1], where, me, 1, head_count * width);
-        sharded::gather(dk, part[2], where, me, 1, head_count * width);
-        sharded::gather(dv, part[3], where, me, 1, head_count * width);
-        for (std::size_t h = 0; h < head_count; ++h) dsinks[h] += of_sinks[h];
-      });
+      auto const got = schedules::run_backward(e, which, reference_kernel{}, dout, dlse);
       auto const wanted = exact.forward();
-      CHECK(oracle::compare(o, wanted.o).relative < 1e-14);
-      CHECK(oracle::compare(lse, wanted.lse).largest < 1e-13);
-      for (std::size_t i = 0; i < dq.size(); i += 7) {
-        CHECK(dq[i] == doctest::Approx(slope(exact, exact.q, i, dout, dlse)).epsilon(1e-7));
-        CHECK(dk[i] == doctest::Approx(slope(exact, exact.k, i, dout, dlse)).epsilon(1e-7));
-        CHECK(dv[i] == doctest::Approx(slope(exact, exact.v, i, dout, dlse)).epsilon(1e-7));
+      CHECK(oracle::compare(got.forward.o, wanted.o).relative < 1e-14);
+      CHECK(oracle::compare(got.forward.lse, wanted.lse).largest < 1e-13);
+      for (std::size_t i = 0; i < got.dq.size(); i += 7) {
+        CHECK(got.dq[i] == doctest::Approx(slope(exact, exact.q, i, dout, dlse)).epsilon(1e-7));
+        CHECK(got.dk[i] == doctest::Approx(slope(exact, exact.k, i, dout, dlse)).epsilon(1e-7));
+        CHECK(got.dv[i] == doctest::Approx(slope(exact, exact.v, i, dout, dlse)).epsilon(1e-7));
       }
       for (std::size_t h = 0; h + 1 < head_count; ++h) {
-        CHECK(dsinks[h] == doctest::Approx(slope(exact, exact.sinks, h, dout, dlse)).epsilon(1e-7));
+        CHECK(got.dsinks[h] == doctest::Approx(slope(exact, exact.sinks, h, dout, dlse)).epsilon(1e-7));
       }
-      CHECK(dsinks.back() == 0);
+      CHECK(got.dsinks.back() == 0);
     }
   }
 }

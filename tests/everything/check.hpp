@@ -93,17 +93,15 @@ void run_rank(bench<T>& all, C comm, Kernel kernel) {
   for (double const each : all.sinks) sinks.push_back(static_cast<A>(each));
   std::vector<double> dbias(all.dbias.size(), 0.0);
   auto const lse_view = ringfold::dense(lse.data(), b, rows, shape.heads);
-  auto const per_head = [&](std::vector<A>& of) {
-    return ringfold::dense(of.empty() ? nullptr : of.data(), static_cast<extent>(of.size()));
-  };
   auto const before = std::array{q.memory, k.memory, v.memory, dout.memory};
   schedules::with(s.which(), comm, kernel, [&](auto attend) {
     auto const p = all.problem(dbias);
     ringfold::plan run(attend, p);
     ringfold::backward_plan back(attend, p);
-    run.forward(q, k, v, o.whole, lse_view, per_head(sinks));
+    run.forward(q, k, v, o.whole, lse_view, schedules::per_head(sinks));
     back.backward(q, k, v, o.whole, lse_view, dout, dq.whole, dk.whole, dv.whole,
-                  ringfold::dense(dlse.memory.data(), b, rows, shape.heads), per_head(sinks), per_head(dsinks));
+                  ringfold::dense(dlse.memory.data(), b, rows, shape.heads), schedules::per_head(sinks),
+                  schedules::per_head(dsinks));
   });
   auto const same = [](const auto& x, const auto& y) {
     return x.empty() || std::memcmp(x.data(), y.data(), x.size() * sizeof(x[0])) == 0;
@@ -114,17 +112,10 @@ void run_rank(bench<T>& all, C comm, Kernel kernel) {
 
   std::lock_guard const lock(all.guard);
   if (!kept) all.wrong = "an input was written";
-  auto const put = [&](std::vector<T>& to, const sharded::shard<T>& from, const layout& by, extent heads, extent dim) {
-    std::vector<T> dense_rows(static_cast<std::size_t>(b * by.rows(me) * heads * dim));
-    ringfold::host_stream{}.copy(
-        piece_of(ringfold::dense(dense_rows.data(), b, by.rows(me), heads, dim), ringfold::role::other),
-        piece_of(from.whole, ringfold::role::other));
-    sharded::gather(to, dense_rows, by, me, b, heads * dim);
-  };
-  put(all.o, o, all.queries, shape.heads, shape.value_dim);
-  put(all.dq, dq, all.queries, shape.heads, shape.dim);
-  put(all.dk, dk, all.keys, shape.kv_heads, shape.dim);
-  put(all.dv, dv, all.keys, shape.kv_heads, shape.value_dim);
+  schedules::keep(all.o, o, all.queries, me);
+  schedules::keep(all.dq, dq, all.queries, me);
+  schedules::keep(all.dk, dk, all.keys, me);
+  schedules::keep(all.dv, dv, all.keys, me);
   sharded::gather(all.lse, lse, all.queries, me, b, shape.heads);
   for (std::size_t i = 0; i < dsinks.size(); ++i) all.dsinks[i] += static_cast<double>(dsinks[i]);
   for (std::size_t i = 0; i < dbias.size(); ++i) all.dbias[i] += dbias[i];

@@ -223,16 +223,7 @@ inline bool allowed(const settings& s, extent query, extent key) {
   return s.level[sparse] == 0 || sparse_band::kept(query, key);
 }
 
-/// Whether a schedule has more ranks than it has heads to share: it must refuse.
-inline bool refused(const settings& s) {
-  int const across = schedules::columns(s.size());
-  switch (s.which()) {
-    case schedules::name::ulysses: return s.size() > s.heads();
-    case schedules::name::usp:
-    case schedules::name::ring_of_ulysses: return across > s.heads();
-    default: return false;
-  }
-}
+inline bool refused(const settings& s) { return schedules::refused(s.which(), s.size(), s.heads()); }
 
 /// Runs a case and says what is wrong; nothing when all is right.
 std::string run_f64_reference(const settings& s);

@@ -56,13 +56,8 @@ inline layout make_layout(int kind, extent count, int size, std::uint64_t seed) 
 inline int size_of(const combination& c) { return rank_counts[c[ranks]]; }
 inline schedules::name schedule_of(const combination& c) { return schedules::names[c[schedule]]; }
 
-/// Whether a schedule has more ranks than it has heads to share, and must refuse.
 inline bool refused(const combination& c) {
-  auto const which = schedule_of(c);
-  int const across = schedules::columns(size_of(c));
-  extent const heads = ratios[c[ratio]].heads;
-  return (which == schedules::name::ulysses && size_of(c) > heads) ||
-         ((which == schedules::name::usp || which == schedules::name::ring_of_ulysses) && across > heads);
+  return schedules::refused(schedule_of(c), size_of(c), ratios[c[ratio]].heads);
 }
 
 template <class T>

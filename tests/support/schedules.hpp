@@ -40,6 +40,16 @@ inline int columns(int ranks) {
   return best;
 }
 
+/// Whether a schedule has more ranks than it has heads to share, and must refuse.
+inline bool refused(name which, int ranks, extent heads) {
+  switch (which) {
+    case name::ulysses: return ranks > heads;
+    case name::usp:
+    case name::ring_of_ulysses: return columns(ranks) > heads;
+    default: return false;
+  }
+}
+
 /// Calls f with the attention of that name over a communicator.
 template <class C, class Kernel, class F>
 void with(name which, C comm, Kernel kernel, F f) {
@@ -73,6 +83,7 @@ struct experiment {
   ringfold::scored<Parts> score{};
   sharded::memory_order order = sharded::memory_order::bshd;
   std::vector<double> q, k, v;
+  std::vector<double> sinks{};  ///< one for each head, or none
 
   experiment(layout on, ringfold::shape s, Mask m, std::uint64_t seed, double bound = 1.7,
              ringfold::scored<Parts> with = {})
@@ -93,7 +104,7 @@ struct experiment {
 
   oracle::sizes sizes() const {
     return {shape.batch, tokens.tokens(), keys().tokens(), shape.heads, shape.kv_heads,
-            shape.dim,   shape.value_dim, score.scale,     {}};
+            shape.dim,   shape.value_dim, score.scale,     sinks};
   }
   oracle::result exact() const {
     return oracle::attention(sizes(), q, k, v, [this](extent i, extent j) { return mask.allows(i, j); });
@@ -130,6 +141,31 @@ struct outcome {
   extent most_workspace = 0;
 };
 
+/// An outcome with room for an experiment's results.
+template <class T, class E>
+outcome<T> room_for(const E& e) {
+  auto const rows = static_cast<std::size_t>(e.shape.batch * e.tokens.tokens() * e.shape.heads);
+  return {std::vector<T>(rows * static_cast<std::size_t>(e.shape.value_dim)),
+          std::vector<ringfold::accumulate_t<T>>(rows),
+          std::vector<ringfold::counters>(static_cast<std::size_t>(e.tokens.ranks()))};
+}
+
+/// Puts a rank's dense or strided rows where they belong.
+template <class T>
+void keep(std::vector<T>& to, const sharded::shard<T>& from, const layout& by, int rank) {
+  extent const* const e = from.whole.extents;
+  std::vector<T> rows(static_cast<std::size_t>(from.whole.size()));
+  ringfold::host_stream{}.copy(piece_of(ringfold::dense(rows.data(), e[0], e[1], e[2], e[3]), ringfold::role::other),
+                               piece_of(from.whole, ringfold::role::other));
+  sharded::gather(to, rows, by, rank, e[0], e[2] * e[3]);
+}
+
+/// Numbers per head as a plan takes them: nothing where there are none.
+template <class A>
+ringfold::view<A, 1> per_head(std::vector<A>& of) {
+  return ringfold::dense(of.empty() ? nullptr : of.data(), static_cast<extent>(of.size()));
+}
+
 /// Runs one rank's part and writes it into the outcome under a lock.
 template <class E, class C, class Kernel, class T = typename E::element>
 void run_rank(const E& e, name which, C comm, Kernel kernel, outcome<T>& all, std::mutex& guard, int repeats = 1) {
@@ -142,13 +178,13 @@ void run_rank(const E& e, name which, C comm, Kernel kernel, outcome<T>& all, st
   auto const v = sharded::scatter<T>(e.v, e.keys(), rank, e.order, b, e.shape.kv_heads, dv);
   auto const q_before = q.memory, k_before = k.memory, v_before = v.memory;
   auto out = sharded::make_shard<T>(e.order, b, rows, h, dv);
-  std::vector<A> lse(static_cast<std::size_t>(b * rows * h + 1));
+  std::vector<A> lse(static_cast<std::size_t>(b * rows * h + 1)), sinks(e.sinks.begin(), e.sinks.end());
   ringfold::counters book;
   with(which, ringfold::counted(comm, book), kernel, [&](auto attend) {
     ringfold::plan run(attend, p);
     for (int i = 0; i < repeats; ++i) {
       book = {};
-      run.forward(q, k, v, out.whole, ringfold::dense(lse.data(), b, rows, h));
+      run.forward(q, k, v, out.whole, ringfold::dense(lse.data(), b, rows, h), per_head(sinks));
     }
     std::lock_guard const lock(guard);
     all.most_workspace = std::max(all.most_workspace, run.workspace());
@@ -159,12 +195,9 @@ void run_rank(const E& e, name which, C comm, Kernel kernel, outcome<T>& all, st
   if (!same(q.memory, q_before) || !same(k.memory, k_before) || !same(v.memory, v_before)) {
     throw ringfold::usage_error(ringfold::say("an input was written"));
   }
-  std::vector<T> dense_out(static_cast<std::size_t>(b * rows * h * dv));
-  auto const to = ringfold::dense(dense_out.data(), b, rows, h, dv);
-  ringfold::host_stream{}.copy(piece_of(to, ringfold::role::output), piece_of(out.whole, ringfold::role::output));
   lse.pop_back();
   std::lock_guard const lock(guard);
-  sharded::gather(all.o, dense_out, e.tokens, rank, b, h * dv);
+  keep(all.o, out, e.tokens, rank);
   sharded::gather(all.lse, lse, e.tokens, rank, b, h);
   all.books[static_cast<std::size_t>(rank)] = book;
 }
@@ -172,10 +205,7 @@ void run_rank(const E& e, name which, C comm, Kernel kernel, outcome<T>& all, st
 /// Runs a schedule on as many thread ranks as the layout has.
 template <class E, class Kernel, class T = typename E::element>
 outcome<T> run(const E& e, name which, Kernel kernel, int repeats = 1) {
-  std::size_t const rows = static_cast<std::size_t>(e.shape.batch * e.tokens.tokens() * e.shape.heads);
-  outcome<T> all{std::vector<T>(rows * static_cast<std::size_t>(e.shape.value_dim)),
-                 std::vector<ringfold::accumulate_t<T>>(rows),
-                 std::vector<ringfold::counters>(static_cast<std::size_t>(e.tokens.ranks()))};
+  auto all = room_for<T>(e);
   std::mutex guard;
   ringfold::run_ranks(e.tokens.ranks(),
                       [&](ringfold::threads comm) { run_rank(e, which, comm, kernel, all, guard, repeats); });
@@ -198,11 +228,23 @@ bool expected(const experiment<T>& e, name which, int rank, ringfold::examples::
   }
 }
 
-/// Gradients, gathered and dense like their inputs, and each rank's counters of the backward call alone.
+/// Gradients, gathered and dense like their inputs, and each rank's counters of the backward call alone; and what the
+/// forward call gave and sent before.
 template <class T>
 struct backward_outcome {
   std::vector<T> dq, dk, dv;
   std::vector<ringfold::counters> books;
+  std::vector<double> dsinks;  ///< added up over the ranks
+  outcome<T> forward;
+
+  template <class E>
+  explicit backward_outcome(const E& e)
+      : dq(e.q.size()),
+        dk(e.k.size()),
+        dv(e.v.size()),
+        books(static_cast<std::size_t>(e.tokens.ranks())),
+        dsinks(e.sinks.size()),
+        forward(room_for<T>(e)) {}
 };
 
 /// Runs forward and backward of one rank: dout is [batch, token, head, value_dim], dlse [batch, token, head].
@@ -223,19 +265,21 @@ void run_rank_backward(const E& e, name which, C comm, Kernel kernel, const std:
   auto dq = sharded::make_shard<T>(e.order, s.batch, rows, s.heads, s.dim);
   auto dk = sharded::make_shard<T>(e.order, s.batch, key_rows, s.kv_heads, s.dim);
   auto dv = sharded::make_shard<T>(e.order, s.batch, key_rows, s.kv_heads, s.value_dim);
-  std::vector<A> lse(static_cast<std::size_t>(s.batch * rows * s.heads + 1));
+  std::vector<A> lse(static_cast<std::size_t>(s.batch * rows * s.heads + 1)), sinks(e.sinks.begin(), e.sinks.end()),
+      dsinks(sinks.size(), A(9));
   auto of_lse = sharded::scatter<A>(dlse, e.tokens, rank, sharded::memory_order::bshd, s.batch, s.heads, 1);
   auto const lse_view = ringfold::dense(lse.data(), s.batch, rows, s.heads);
-  ringfold::counters book;
+  ringfold::counters book, forward_book;
   auto const before = std::array{q.memory, k.memory, v.memory, of_out.memory};
   with(which, ringfold::counted(comm, book), kernel, [&](auto attend) {
     ringfold::plan run(attend, p);
     ringfold::backward_plan back(attend, p);
-    run.forward(q, k, v, out.whole, lse_view);
+    run.forward(q, k, v, out.whole, lse_view, per_head(sinks));
+    forward_book = book;
     for (int i = 0; i < repeats; ++i) {
       book = {};
       back.backward(q, k, v, out.whole, lse_view, of_out, dq.whole, dk.whole, dv.whole,
-                    ringfold::dense(of_lse.memory.data(), s.batch, rows, s.heads));
+                    ringfold::dense(of_lse.memory.data(), s.batch, rows, s.heads), per_head(sinks), per_head(dsinks));
     }
   });
   auto const after = std::array{q.memory, k.memory, v.memory, of_out.memory};
@@ -244,25 +288,23 @@ void run_rank_backward(const E& e, name which, C comm, Kernel kernel, const std:
       throw ringfold::usage_error(ringfold::say("an input was written"));
     }
   }
-  auto const keep = [&](std::vector<T>& to, const sharded::shard<T>& from, const layout& by, extent heads, extent dim) {
-    std::vector<T> dense_rows(static_cast<std::size_t>(s.batch * by.rows(rank) * heads * dim));
-    auto const view = ringfold::dense(dense_rows.data(), s.batch, by.rows(rank), heads, dim);
-    ringfold::host_stream{}.copy(piece_of(view, ringfold::role::other), piece_of(from.whole, ringfold::role::other));
-    sharded::gather(to, dense_rows, by, rank, s.batch, heads * dim);
-  };
+  lse.pop_back();
   std::lock_guard const lock(guard);
-  keep(all.dq, dq, e.tokens, s.heads, s.dim);
-  keep(all.dk, dk, e.keys(), s.kv_heads, s.dim);
-  keep(all.dv, dv, e.keys(), s.kv_heads, s.value_dim);
+  keep(all.dq, dq, e.tokens, rank);
+  keep(all.dk, dk, e.keys(), rank);
+  keep(all.dv, dv, e.keys(), rank);
+  for (std::size_t h = 0; h < dsinks.size(); ++h) all.dsinks[h] += static_cast<double>(dsinks[h]);
+  keep(all.forward.o, out, e.tokens, rank);
+  sharded::gather(all.forward.lse, lse, e.tokens, rank, s.batch, s.heads);
   all.books[static_cast<std::size_t>(rank)] = book;
+  all.forward.books[static_cast<std::size_t>(rank)] = forward_book;
 }
 
 /// Runs forward and backward of a schedule on as many thread ranks as the layout has.
 template <class E, class Kernel, class T = typename E::element>
 backward_outcome<T> run_backward(const E& e, name which, Kernel kernel, const std::vector<double>& dout,
                                  const std::vector<double>& dlse, int repeats = 1) {
-  backward_outcome<T> all{std::vector<T>(e.q.size()), std::vector<T>(e.k.size()), std::vector<T>(e.v.size()),
-                          std::vector<ringfold::counters>(static_cast<std::size_t>(e.tokens.ranks()))};
+  backward_outcome<T> all(e);
   std::mutex guard;
   ringfold::run_ranks(e.tokens.ranks(), [&](ringfold::threads comm) {
     run_rank_backward(e, which, comm, kernel, dout, dlse, all, guard, repeats);

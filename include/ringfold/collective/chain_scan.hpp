@@ -1,0 +1,130 @@
+#pragma once
+
+#include <vector>
+
+#include <ringfold/algebra/scan_algebra.hpp>
+#include <ringfold/collective/posting.hpp>
+#include <ringfold/schedule/scan.hpp>
+#include <ringfold/schedule/slots.hpp>
+
+/// \file
+/// Exclusive scans that hand a state on from slot to slot.
+
+namespace ringfold {
+
+/// The state that enters each of the caller's slots: each slot sends on what its element makes of what entered it.
+///
+/// Every rank makes one, calls start() with the elements of its slots, does meanwhile what needs no state, and calls
+/// finish(). All memory is taken of the arena when it is made. Between documents nothing is sent.
+/// With several pieces, a piece goes on as soon as it was worked on, while the next ones are on their way.
+/// **Steps** slots - 2 + pieces from the first slot to the last. **Bytes** a state from each slot but the last.
+/// **Memory** two states for each of the caller's slots, and one. **Order** the serial one.
+/// **Overlap** the caller's work between start() and finish(); pieces with each other.
+/// Throws what the communicator throws. Source: schedule::chain's.
+template <class G, communicator C>
+class chain_scan {
+ public:
+  using stream = stream_t<C>;
+  using space = space_t<C>;
+  using state = typename G::state;
+  using element = typename G::element;
+  static_assert(
+      scan_action<G, stream>,
+      "[ringfold] scan: these states cannot be handed on; add    take_state(arena); take_element(arena); "
+      "views(state); apply(stream, state, element, into); part(state or element, index, count); most_parts();");
+
+  /// \throws usage_error when a slot has no owner, or the state cannot be cut into so many pieces.
+  chain_scan(schedule::chain schedule, G algebra, C comm, scan_slots slots, arena<space>& memory)
+      : algebra_(algebra), comm_(comm), slots_(static_cast<scan_slots&&>(slots)), pieces_(schedule.pieces) {
+    slots_.check(comm.size());
+    if (pieces_ < 1 || pieces_ > algebra_.most_parts()) {
+      throw usage_error(say("scan: a state in %d pieces; allowed: 1 to %lld", pieces_,
+                            static_cast<long long>(algebra_.most_parts())));
+    }
+    nothing_ = algebra_.take_state(memory);
+    for (int const slot : slots_.of(comm.rank())) {
+      held_.push_back({slot, algebra_.take_state(memory), algebra_.take_state(memory), {}, {}, {}});
+      held_.back().coming.resize(static_cast<std::size_t>(pieces_));
+      held_.back().going.resize(static_cast<std::size_t>(pieces_));
+    }
+    lists_.sends.reserve(8), lists_.receives.reserve(8);
+  }
+
+  /// Begins: `mine` are the elements of the caller's slots, readable until finish(); `seed` enters slot 0, and is looked
+  /// at by its owner only.
+  void start(span<const element> mine, const state* seed, stream on) {
+    on.elementwise(elementwise::set_zero{}, nothing_);
+    std::size_t index = 0;
+    for (held& each : held_) {
+      each.own = mine[index++];
+      copy(on, each.slot == 0 && seed != nullptr ? *seed : nothing_, each.before);
+      for (int piece = 0; piece < pieces_ && enters(each.slot); ++piece) {
+        lists_.clear();
+        for (auto const& view : algebra_.views(algebra_.part(each.before, piece, pieces_))) {
+          lists_.receive(piece_of(view, role::state, wire(comm_, slots_.owner(each.slot - 1))));
+        }
+        each.coming[static_cast<std::size_t>(piece)] = lists_.post(comm_, on);
+      }
+    }
+  }
+
+  /// Ends: before() is what enters each of the caller's slots.
+  void finish(stream on) {
+    or_poison(comm_, [&] {
+      for (held& each : held_) {
+        for (int piece = 0; piece < pieces_; ++piece) {
+          each.coming[static_cast<std::size_t>(piece)].arrived(on);
+          if (leaves(each.slot)) send_on(each, piece, on);
+        }
+      }
+      for (held& each : held_) {
+        for (auto& going : each.going) {
+          going.arrived(on);
+          going.reusable(on);
+        }
+      }
+    });
+  }
+
+  /// What enters the own-th of the caller's slots: zero where nothing does.
+  const state& before(int own) const { return held_[static_cast<std::size_t>(own)].before; }
+
+ private:
+  struct held {
+    int slot;
+    state before, after;
+    element own;
+    std::vector<request_t<C>> coming, going;
+  };
+
+  bool enters(int slot) const { return slot > 0 && !slots_.fresh_at(slot); }
+  bool leaves(int slot) const { return slot + 1 < slots_.count() && !slots_.fresh_at(slot + 1); }
+
+  void send_on(held& from, int piece, stream on) {
+    state const enters = algebra_.part(slots_.forgets_at(from.slot) ? nothing_ : from.before, piece, pieces_);
+    state const after = algebra_.part(from.after, piece, pieces_);
+    algebra_.apply(on, enters, algebra_.part(from.own, piece, pieces_), after);
+    lists_.clear();
+    for (auto const& view : algebra_.views(after)) {
+      lists_.send(piece_of(view, role::state, wire(comm_, slots_.owner(from.slot + 1))));
+    }
+    from.going[static_cast<std::size_t>(piece)] = lists_.post(comm_, on);
+  }
+
+  void copy(stream on, const state& from, const state& to) const {
+    auto const source = algebra_.views(from), target = algebra_.views(to);
+    for (std::size_t i = 0; i < source.size(); ++i) {
+      on.copy(piece_of(target[i], role::state), piece_of(source[i], role::state));
+    }
+  }
+
+  G algebra_;
+  C comm_;
+  scan_slots slots_;
+  int pieces_;
+  state nothing_{};
+  std::vector<held> held_;
+  posting lists_;
+};
+
+}  // namespace ringfold

@@ -94,7 +94,7 @@ class rotary_table {
 namespace detail {
 
 /// Turns the pair (a, b); explicit multiply-adds, so that nothing but the angle decides the bits.
-struct turn {
+struct turn_pair {
   bool back;
   template <class To, class From, class A>
   RINGFOLD_HD void operator()(To& to_a, To& to_b, const From& from_a, const From& from_b, const A& cosine,
@@ -144,7 +144,7 @@ void rotate_by(bool back, const rotation<A, Space>& by, const view<From, 4, Spac
   };
   auto const source = in_pairs_of(from, count, by.pairs);
   auto const target = in_pairs_of(to, count, by.pairs);
-  on.elementwise(turn{back}, target.first, target.second, source.first, source.second, shared(by.cosine),
+  on.elementwise(turn_pair{back}, target.first, target.second, source.first, source.second, shared(by.cosine),
                  shared(by.sine));
   if (in_place) return;
   auto const rest = [&](const auto& x) { return slice(x, dim_axis, 2 * count, dim - 2 * count); };

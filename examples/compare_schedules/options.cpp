@@ -190,7 +190,7 @@ options parse(int argc, char** argv, launched by_mpirun) {
     auto const [end, failure] = std::from_chars(text.data(), text.data() + text.size(), to);
     if (failure != std::errc() || end != text.data() + text.size() || !fits(to)) refuse(name, text, allowed);
   };
-  real("--softcap", cap, o.softcap, "numbers above 0", [](double x) { return x > 0 && x < 1e30; });
+  real("--softcap", cap, o.softcap, "numbers from 1e-30 to 1e30", [](double x) { return x >= 1e-30 && x <= 1e30; });
   real("--dropout", drop, o.dropout, "numbers from 0 to below 1", [](double x) { return x >= 0 && x < 1; });
   if (app.count("--input") > 0) {
     o.input = split(input);

@@ -7,6 +7,7 @@
 #include <ringfold/attention/backward_plan.hpp>
 #include <ringfold/attention/plan.hpp>
 #include <ringfold/kernel/reference.hpp>
+#include <ringfold/sequence/documents.hpp>
 
 #include "support/schedules.hpp"
 
@@ -96,5 +97,36 @@ TEST_CASE("rows that see nothing but a sink are 0; sinks that do not fit are ref
     CHECK_THROWS_WITH_AS(run.forward(tensor(q, 3), tensor(k, 2), tensor(k, 2), tensor(out, 3),
                                      dense(lse.data(), 1, 3, 2), dense(sinks.data(), 1)),
                          "forward: sinks has 1 heads, the problem has 2", shape_error);
+  });
+}
+
+TEST_CASE("sinks of either infinity have gradients: none of -inf, and of +inf what rows give that see nothing else") {
+  run_ranks(1, [](threads comm) {
+    // The last two queries are padding. All weights of head 1 are its sink's.
+    auto const problem = make_problem<double>(contiguous(5, 1), {.heads = 2, .dim = 2}, documents{3} & causal());
+    std::vector<double> q(20, 0.5), out(20), dout(20, 2), dq(20, 9), dk(20, 9), dv(20, 9), lse(10), dlse(10, 3),
+        sinks = {-INFINITY, INFINITY}, dsinks(2, 9);
+    auto const tensor = [](auto& of) { return dense(of.data(), 1, 5, 2, 2); };
+    auto const rows = [](auto& of) { return dense(of.data(), 1, 5, 2); };
+    auto const heads = [](auto& of) { return dense(of.data(), 2); };
+    auto const attend = ring(comm, reference_kernel{});
+    plan run(attend, problem);
+    backward_plan back(attend, problem);
+    run.forward(tensor(q), tensor(q), tensor(q), tensor(out), rows(lse), heads(sinks));
+    CHECK(lse[8] == -INFINITY);
+    CHECK(lse[9] == INFINITY);
+    auto const backward = [&](auto& into) {
+      back.backward(tensor(q), tensor(q), tensor(q), tensor(out), rows(lse), tensor(dout), tensor(dq), tensor(dk),
+                    tensor(dv), rows(dlse), heads(sinks), heads(into));
+    };
+    backward(dsinks);
+    CHECK(dsinks == std::vector<double>{0, 15});  // of each of 5 rows the gradient of its lse
+    for (std::size_t i = 2; i < 20; i += 4) CHECK(dq[i] == 0);
+
+    CHECK_THROWS_WITH_AS(backward(sinks), "backward: dsinks overlaps sinks; outputs need memory of their own",
+                         alias_error);
+    CHECK_THROWS_WITH_AS(backward(dk), "backward: dsinks overlaps dk; outputs need memory of their own", alias_error);
+    CHECK_THROWS_WITH_AS(run.forward(tensor(q), tensor(q), tensor(q), tensor(out), rows(lse), heads(lse)),
+                         "forward: lse overlaps sinks; outputs need memory of their own", alias_error);
   });
 }

@@ -135,8 +135,10 @@ TEST_CASE("what cannot be is refused with one line, before there is a problem") 
   std::vector<double> numbers(24);
   shape const of{.batch = 2, .heads = 3, .dim = 4};
   auto const on = contiguous(4, 2);
-  CHECK_THROWS_WITH_AS(softcap(0), "softcap: a cap of 0; it must be positive and finite", usage_error);
-  CHECK_THROWS_WITH_AS(softcap(NAN), "softcap: a cap of nan; it must be positive and finite", usage_error);
+  CHECK_THROWS_WITH_AS(softcap(0), "softcap: a cap of 0; it must be in [1e-30, 1e30]", usage_error);
+  CHECK_THROWS_WITH_AS(softcap(NAN), "softcap: a cap of nan; it must be in [1e-30, 1e30]", usage_error);
+  // As a float in units of log2 it would be infinite.
+  CHECK_THROWS_WITH_AS(softcap(3e38), "softcap: a cap of 3e+38; it must be in [1e-30, 1e30]", usage_error);
   CHECK_THROWS_WITH_AS(dropout(1, 1), "dropout: a probability of 1; it must be in [0, 1)", usage_error);
   CHECK_THROWS_WITH_AS(dropout(-0.1, 1), "dropout: a probability of -0.1; it must be in [0, 1)", usage_error);
   CHECK_THROWS_WITH_AS(alibi(0), "alibi: 0 heads; at least 1 is needed", usage_error);

@@ -104,7 +104,7 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
   /// \throws shape_error, alias_error, usage_error before anything is sent; what the communicator throws afterwards.
   void backward(input q, input k, input v, input out, numbers lse, input dout, output dq, output dk, output dv,
                 numbers dlse = {}, per_head sinks = {}, argument<sum, 1, space> dsinks = {}, stream on = {}) {
-    check(q, k, v, out, lse, dout, dq, dk, dv, dlse);
+    check(q, k, v, out, lse, dout, dq, dk, dv, dlse, sinks, dsinks);
     detail::check_sinks("backward", "sinks", sinks.at, problem_.head.query);
     detail::check_sinks("backward", "dsinks", dsinks.at, problem_.head.query);
     if (dsinks.at.data != nullptr && sinks.at.data == nullptr) {
@@ -143,7 +143,8 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
   }
 
   void check(const input& q, const input& k, const input& v, const input& out, const numbers& lse, const input& dout,
-             const output& dq, const output& dk, const output& dv, const numbers& dlse) const {
+             const output& dq, const output& dk, const output& dv, const numbers& dlse, const per_head& sinks,
+             const argument<sum, 1, space>& dsinks) const {
     P const& p = problem_;
     extent const rows = p.queries.rows(p.owner), keys = p.keys.rows(p.owner);
     auto const sized = [](const char* name, const auto& a, std::initializer_list<extent> extents) {
@@ -159,18 +160,21 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
     sized("dk", dk, {p.batch, keys, p.head.key, p.dim});
     sized("dv", dv, {p.batch, keys, p.head.key, p.value_dim});
     if (dlse.at.data != nullptr) sized("dlse", dlse, {p.batch, rows, p.head.query});
-    auto const apart = [&](const char* name, const output& written) {
+    auto const apart = [&](const char* name, const auto& written) {
       detail::check_written("backward", name, written.at);
       auto const from = [&](const char* other, const auto& read) {
         detail::refuse_overlap("backward", name, written.at, other, read.at);
       };
       from("q", q), from("k", k), from("v", v), from("out", out), from("lse", lse), from("dout", dout);
-      from("dlse", dlse);
+      from("dlse", dlse), from("sinks", sinks);
     };
-    apart("dq", dq), apart("dk", dk), apart("dv", dv);
+    apart("dq", dq), apart("dk", dk), apart("dv", dv), apart("dsinks", dsinks);
     detail::refuse_overlap("backward", "dq", dq.at, "dk", dk.at);
     detail::refuse_overlap("backward", "dq", dq.at, "dv", dv.at);
     detail::refuse_overlap("backward", "dk", dk.at, "dv", dv.at);
+    detail::refuse_overlap("backward", "dsinks", dsinks.at, "dq", dq.at);
+    detail::refuse_overlap("backward", "dsinks", dsinks.at, "dk", dk.at);
+    detail::refuse_overlap("backward", "dsinks", dsinks.at, "dv", dv.at);
   }
 };
 

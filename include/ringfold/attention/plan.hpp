@@ -75,7 +75,7 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
   void forward(input q, input k, input v, output out, argument<sum, 3, space> lse = {},
                argument<const sum, 1, space> sinks = {}, stream on = {}) {
     if (lse.at.data == nullptr) lse.at = work_.lse;
-    check(q, k, v, out, lse);
+    check(q, k, v, out, lse, sinks);
     detail::check_sinks("forward", "sinks", sinks.at, problem_.head.query);
     attend_.prepare(work_.state, q.at, on);
     attend_.accumulate(work_.state, block<element, space>{k.at, v.at, problem_.owner, problem_.head.first_key}, on);
@@ -95,8 +95,8 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
     detail::apply_sinks(on, sinks, o, lse);
   }
 
-  void check(const input& q, const input& k, const input& v, const output& out,
-             const argument<sum, 3, space>& lse) const {
+  void check(const input& q, const input& k, const input& v, const output& out, const argument<sum, 3, space>& lse,
+             const argument<const sum, 1, space>& sinks) const {
     P const& p = problem_;
     extent const rows = p.queries.rows(p.owner), keys = p.keys.rows(p.owner);
     detail::check_view("forward", "q", q.at, {p.batch, rows, p.head.query, p.dim});
@@ -109,6 +109,7 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
       detail::refuse_overlap("forward", name, written.at, "q", q.at);
       detail::refuse_overlap("forward", name, written.at, "k", k.at);
       detail::refuse_overlap("forward", name, written.at, "v", v.at);
+      detail::refuse_overlap("forward", name, written.at, "sinks", sinks.at);
     };
     apart("out", out), apart("lse", lse);
     detail::refuse_overlap("forward", "lse", lse.at, "out", out.at);

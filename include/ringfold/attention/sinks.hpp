@@ -25,12 +25,16 @@ struct sink_gradient {
   extent batch, rows, lse_strides[2], delta_strides[2];
   template <class Sum>
   RINGFOLD_HD void operator()(Sum& to, const Sum& sink, const Sum& lse, const Sum& delta) const {
+    to = 0;
+    if (sink == -floating<Sum>::infinity) return;  // no weight, not even in rows that saw nothing
     Sum sum = 0;
     for (extent b = 0; b < batch; ++b) {
       for (extent row = 0; row < rows; ++row) {
         Sum const total = (&lse)[b * lse_strides[0] + row * lse_strides[1]];
         Sum const of_row = (&delta)[b * delta_strides[0] + row * delta_strides[1]];
-        sum = fused(-exponential::exp2(sink - total, floating<Sum>::log2_e), of_row, sum);
+        // Where the sink is all there is, an infinite one too, their difference is no number.
+        Sum const weight = sink == total ? Sum{1} : exponential::exp2(sink - total, floating<Sum>::log2_e);
+        sum = fused(-weight, of_row, sum);
       }
     }
     to = sum;

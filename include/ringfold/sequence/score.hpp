@@ -180,10 +180,11 @@ struct softcap_part : score_part {
   }
 };
 
-/// Keeps scores within (-cap, cap). \throws usage_error when the cap is not positive and finite. Source: Gemma 2 (2024).
+/// Keeps scores within (-cap, cap). \throws usage_error when the cap is not in [1e-30, 1e30]: it, its inverse and scores in
+/// units of log2 are floats. Source: Gemma 2 (2024).
 inline scored<softcap_part> softcap(double cap) {
-  if (!(cap > 0 && cap < detail::floating<double>::infinity)) {
-    throw usage_error(say("softcap: a cap of %g; it must be positive and finite", cap));
+  if (!(cap >= 1e-30 && cap <= 1e30)) {
+    throw usage_error(say("softcap: a cap of %g; it must be in [1e-30, 1e30]", cap));
   }
   return {0, softcap_part(cap)};
 }

@@ -155,8 +155,8 @@ TEST_CASE("features that cannot be are refused with one line") {
     CHECK(did.out.empty());
     CHECK(did.err == "compare_schedules: " + line + "\n");
   };
-  refused("--softcap 0", "--softcap 0: allowed: numbers above 0");
-  refused("--softcap nan", "--softcap nan: allowed: numbers above 0");
+  refused("--softcap 0", "--softcap 0: allowed: numbers from 1e-30 to 1e30");
+  refused("--softcap nan", "--softcap nan: allowed: numbers from 1e-30 to 1e30");
   refused("--dropout 1", "--dropout 1: allowed: numbers from 0 to below 1");
   refused("--documents 5,x", "--documents 5,x: allowed: L1,L2,... with whole numbers from 0 to 2147483647");
   refused("--documents 5,16", "--documents 5,16: 21 tokens; allowed: at most the 20 of the sequence");

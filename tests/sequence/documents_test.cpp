@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include <ringfold/sequence/problem.hpp>
 #include <ringfold/sequence/shifted.hpp>
 
 using namespace ringfold;
@@ -92,6 +93,11 @@ TEST_CASE("lengths and boundaries that make no sense are refused") {
   CHECK_THROWS_WITH_AS(documents::between(std::vector<extent>{1, 5}),
                        "documents: boundary 0 is 1 behind 0; they begin with 0 and never descend", shape_error);
   CHECK_THROWS_WITH_AS(zigzag(documents{5, 4}, 8, 2), "zigzag: documents of 9 tokens in a sequence of 8", shape_error);
+  auto const eight = contiguous(8, 2);
+  CHECK_THROWS_WITH_AS(make_problem<float>(eight, {}, documents{5, 4} & causal()),
+                       "queries: documents of 9 tokens in a sequence of 8", shape_error);
+  CHECK_THROWS_WITH_AS(make_problem<float>(eight, contiguous(3, 2), {}, top_left(causal(), documents{8}, documents{4})),
+                       "keys: documents of 4 tokens in a sequence of 3", shape_error);
 }
 
 TEST_CASE("a packed mask allows, classifies and meets by its definition") {

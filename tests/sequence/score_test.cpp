@@ -142,6 +142,22 @@ TEST_CASE("what cannot be is refused with one line, before there is a problem") 
   CHECK_THROWS_WITH_AS(dropout(1, 1), "dropout: a probability of 1; it must be in [0, 1)", usage_error);
   CHECK_THROWS_WITH_AS(dropout(-0.1, 1), "dropout: a probability of -0.1; it must be in [0, 1)", usage_error);
   CHECK_THROWS_WITH_AS(alibi(0), "alibi: 0 heads; at least 1 is needed", usage_error);
+  CHECK_THROWS_WITH_AS(alibi(3, -(extent{1} << 40)), "alibi: an offset of -1099511627776; at most 2^30 either way",
+                       usage_error);
+  CHECK_THROWS_WITH_AS(alibi(span<const double>(static_cast<double*>(nullptr), 3)), "alibi: slopes that have no memory",
+                       usage_error);
+  shape late = of;
+  late.first_batch = extent{1} << 32;
+  CHECK_THROWS_WITH_AS(make_problem<float>(on, late, causal(), dropout(0.5, 1)),
+                       "dropout: 4294967298 batches; at most 4294967296 are told apart", shape_error);
+  late.first_batch = -1;
+  CHECK_THROWS_WITH_AS(make_problem<float>(on, late), "problem: a first batch of -1; it must not be negative",
+                       shape_error);
+  auto const some = dense(numbers.data(), 1, 3, 1, 4);
+  CHECK_THROWS_WITH_AS(make_problem<float>(on, of, causal(), bias(some, some)),
+                       "bias: its gradient overlaps it; give it memory of its own", alias_error);
+  CHECK_NOTHROW(
+      make_problem<float>(on, {.batch = 0}, causal(), bias(dense(static_cast<double*>(nullptr), 0, 1, 4, 4))));
   CHECK_THROWS_WITH_AS(make_problem<float>(on, of, causal(), alibi(4)), "alibi: slopes for 4 heads, the problem has 3",
                        shape_error);
   CHECK_THROWS_WITH_AS(make_problem<float>(on, of, causal(), softcap(3) | bias(dense(numbers.data(), 1, 3, 2, 4))),

@@ -47,16 +47,32 @@ class alibi_part : public score_part {
   extent offset_;
 };
 
+namespace detail {
+inline void check_alibi_offset(extent offset) {
+  constexpr extent most = extent{1} << 30;  // kernels subtract positions in 32 bits
+  if (offset > most || offset < -most) {
+    throw usage_error(say("alibi: an offset of %lld; at most 2^30 either way", static_cast<long long>(offset)));
+  }
+}
+}  // namespace detail
+
 /// The published slopes, 2^(-8 / heads), 2^(-16 / heads), ...; `offset` is added to every query's position, as
 /// keys - queries where the mask is aligned to the bottom right.
-/// \throws usage_error when heads is not positive. Source: Press et al., Train Short, Test Long (2021).
+/// Positions are those in the whole sequences: distances are right in packed documents too as long as those of queries
+/// and of keys have the same lengths, and else are not those in the document.
+/// \throws usage_error when heads is not positive, or the offset is further than 2^30 either way.
+/// Source: Press et al., Train Short, Test Long (2021).
 inline scored<alibi_part> alibi(extent heads, extent offset = 0) {
+  detail::check_alibi_offset(offset);
   if (heads <= 0) throw usage_error(say("alibi: %lld heads; at least 1 is needed", static_cast<long long>(heads)));
   return {0, alibi_part(heads, nullptr, offset)};
 }
 
 /// Slopes of your own, one per query head of the whole problem; they stay yours.
+/// \throws usage_error when they have no memory, or the offset is further than 2^30 either way.
 inline scored<alibi_part> alibi(span<const double> slopes, extent offset = 0) {
+  detail::check_alibi_offset(offset);
+  if (slopes.data() == nullptr) throw usage_error(say("alibi: slopes that have no memory"));
   return {0, alibi_part(static_cast<extent>(slopes.size()), slopes.data(), offset)};
 }
 

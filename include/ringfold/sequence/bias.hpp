@@ -1,6 +1,6 @@
 #pragma once
 
-#include <ringfold/core/view.hpp>
+#include <ringfold/core/overlap.hpp>
 #include <ringfold/sequence/score.hpp>
 
 /// \file
@@ -27,7 +27,7 @@ void check_bias(const char* what, const view<T, 4>& given, const pair_bounds& of
                           static_cast<long long>(given.extents[axis]), names[axis],
                           static_cast<long long>(wanted[axis]), static_cast<long long>(wanted[axis])));
   }
-  if (given.data == nullptr) throw usage_error(say("%s: it has no memory", what));
+  if (given.data == nullptr && given.size() > 0) throw usage_error(say("%s: it has no memory", what));
 }
 
 }  // namespace detail
@@ -62,6 +62,9 @@ struct learned_bias_part : bias_part<T> {
   void check(const pair_bounds& of) const {
     bias_part<T>::check(of);
     detail::check_bias("bias gradient", gradient, of);
+    if (detail::overlap(gradient, this->numbers)) {
+      throw alias_error(say("bias: its gradient overlaps it; give it memory of its own"));
+    }
   }
 };
 

@@ -52,6 +52,13 @@ class documents {
   extent first(int document) const { return document == 0 ? 0 : end(document - 1); }
   extent length(int document) const { return end(document) - first(document); }
 
+  /// \throws shape_error when they are longer than a sequence; `what` says whose that is.
+  void check(const char* what, extent sequence) const {
+    if (tokens() <= sequence) return;
+    throw shape_error(say("%s: documents of %lld tokens in a sequence of %lld", what, static_cast<long long>(tokens()),
+                          static_cast<long long>(sequence)));
+  }
+
   /// The document of a token; count() for padding, -1 before all.
   int at(extent position) const {
     if (position < 0) return -1;
@@ -95,6 +102,11 @@ class packed {
       throw shape_error(say("packed: %d documents of queries, %d of keys; both need the same number", queries_.count(),
                             keys_.count()));
     }
+  }
+
+  /// \throws shape_error when the documents are longer than their sequence.
+  void check(const layout& queries, const layout& keys) const {
+    queries_.check("queries", queries.tokens()), keys_.check("keys", keys.tokens());
   }
 
   bool allows(extent query, extent key) const {
@@ -209,10 +221,7 @@ packed<Inner> bottom_right(Inner within, const documents& queries, const documen
 /// \throws shape_error when the documents are longer than the sequence.
 inline layout zigzag(const documents& parts, extent tokens, int ranks) {
   detail::check_sequence("zigzag", tokens, ranks);
-  if (parts.tokens() > tokens) {
-    throw shape_error(say("zigzag: documents of %lld tokens in a sequence of %lld",
-                          static_cast<long long>(parts.tokens()), static_cast<long long>(tokens)));
-  }
+  parts.check("zigzag", tokens);
   extent const pieces = 2 * extent{ranks};
   std::vector<std::vector<segment>> owners(static_cast<std::size_t>(ranks));
   for (int document = 0; document <= parts.count(); ++document) {

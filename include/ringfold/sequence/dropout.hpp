@@ -62,10 +62,14 @@ class dropout_part : public score_part {
   }
 
   void check(const pair_bounds& of) const {
-    extent const most = extent{1} << 32;
-    if (of.batches > most || of.heads > most || of.queries > most || of.keys > 4 * most) {
-      throw shape_error(say("dropout: batches, heads, queries and groups of 4 keys are numbered in 32 bits"));
-    }
+    auto const numbered = [](const char* what, extent count, extent most) {
+      if (count <= most) return;
+      throw shape_error(say("dropout: %lld %s; at most %lld are told apart", static_cast<long long>(count), what,
+                            static_cast<long long>(most)));
+    };
+    extent const words = extent{1} << 32;
+    numbered("batches", of.batches, words), numbered("heads", of.heads, words);
+    numbered("queries", of.queries, words), numbered("keys", of.keys, 4 * words);  // four share a counter
   }
 
  private:

@@ -20,7 +20,8 @@ struct hull {
 /// A mask answers for one pair, for a rectangle (skip and full only when sure), and whether two
 /// segments hold any visible pair (exactly: both ends of a wire decide by it what travels).
 ///
-/// Where the queries that see a key are neighbours, `hull seen_by(key)` spares kernels asking pair by pair.
+/// Where the queries that see a key are neighbours, `hull seen_by(key)` spares kernels asking pair by pair. A mask that
+/// does not fit every sequence says so by `check(queries, keys)`, which is asked with their layouts and throws.
 template <class M>
 concept mask = std::copy_constructible<M> && requires(const M& m, extent position, hull rows, segment part) {
   { m.allows(position, position) } -> std::same_as<bool>;

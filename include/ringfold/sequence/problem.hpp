@@ -54,14 +54,17 @@ inline double square_root(double value) { return __builtin_sqrt(value); }
 /// Describes attention of queries in one layout over keys in another (self-attention: the same).
 ///
 /// \throws shape_error when an extent is not positive, heads is not a multiple of kv_heads, or the rank counts differ;
-/// what a part of the score throws that does not fit.
+/// what the mask, by check(queries, keys) where it has that, or a part of the score throws that does not fit.
 template <class T, mask Mask = band, class Parts = unmodified>
 problem<T, Mask, scored<Parts>> make_problem(layout queries, layout keys, shape s, Mask mask_of = {},
                                              scored<Parts> score = {}) {
   if (s.kv_heads == 0) s.kv_heads = s.heads;
   if (s.value_dim == 0) s.value_dim = s.dim;
   auto const number = [](extent value) { return static_cast<long long>(value); };
-  if (s.batch < 0 || s.first_batch < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.dim <= 0 || s.value_dim <= 0) {
+  if (s.first_batch < 0) {
+    throw shape_error(say("problem: a first batch of %lld; it must not be negative", number(s.first_batch)));
+  }
+  if (s.batch < 0 || s.heads <= 0 || s.kv_heads <= 0 || s.dim <= 0 || s.value_dim <= 0) {
     throw shape_error(
         say("problem: batch %lld, heads %lld, kv heads %lld, dim %lld, value dim %lld; all but the batch "
             "must be positive",
@@ -78,6 +81,7 @@ problem<T, Mask, scored<Parts>> make_problem(layout queries, layout keys, shape 
                           queries.ranks(), keys.ranks()));
   }
   if (score.scale == 0) score.scale = 1 / detail::square_root(static_cast<double>(s.dim));
+  if constexpr (requires { mask_of.check(queries, keys); }) mask_of.check(queries, keys);
   score.parts.check(pair_bounds{s.first_batch + s.batch, s.heads, queries.tokens(), keys.tokens()});
   problem<T, Mask, scored<Parts>> made{static_cast<layout&&>(queries),
                                        static_cast<layout&&>(keys),

@@ -146,6 +146,9 @@ TEST_CASE("a mask in documents is asked by positions in the document") {
   CHECK_FALSE(within.allows(3, 4));
   CHECK(within.meets({3, 1, 1}, {3, 1, 1}));
   CHECK_FALSE(within.meets({3, 1, 4}, {4, 2, 2}));
+  auto const turned = even_keys & documents{3, 4};
+  CHECK(turned.allows(4, 3));
+  CHECK_FALSE(turned.allows(2, 4));
 }
 
 TEST_CASE("one document of queries and one of keys is the mask itself, and other numbers of them are refused") {

@@ -202,6 +202,10 @@ template <mask Inner>
 packed<Inner> operator&(const documents& parts, Inner within) {
   return {parts, parts, within, packed<Inner>::aligned::at_start};
 }
+template <mask Inner>
+packed<Inner> operator&(Inner within, const documents& parts) {
+  return parts & within;
+}
 
 /// A mask within each pair of documents, e.g. of a decoder's and an encoder's tokens. Query 0 of each stands at key 0.
 /// Lengths of a pair may differ and be zero; keys without queries are seen by nobody, queries without keys see nothing.

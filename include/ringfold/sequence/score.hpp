@@ -196,6 +196,12 @@ struct no_slope {};
 template <class F, class Slope>
 struct score_function_part : score_part {
   static constexpr bool changes = true, bends = true, differentiable = !std::is_same_v<Slope, no_slope>;
+  static_assert(
+      std::is_invocable_r_v<float, const F&, float, const token_pair&>,
+      "[ringfold] score_function: the first is no const function of (score, token_pair) that returns a score");
+  static_assert(
+      !differentiable || std::is_invocable_r_v<float, const Slope&, float, const token_pair&>,
+      "[ringfold] score_function: the second is no const function of (score, token_pair) that returns a slope");
   F function;
   Slope derivative;
 

@@ -92,7 +92,8 @@ void for_random_cases(std::uint64_t first_seed, int count, Check check_case) {
   constexpr extent batches[] = {0, 1, 1, 1, 3};
   constexpr extent lengths[] = {0, 1, 2, 3, 17, 31, 32, 33, 64, 97, 127, 211};
   constexpr extent ratios[][2] = {{1, 1}, {4, 2}, {6, 1}, {6, 3}, {3, 3}};
-  constexpr extent dims[][2] = {{1, 1}, {5, 5}, {33, 33}, {64, 64}, {80, 80}, {192, 128}, {16, 40}, {7, 2}};
+  constexpr extent dims[][2] = {{1, 1},     {5, 5},   {33, 33}, {64, 64},   {80, 80},
+                                {192, 128}, {16, 40}, {7, 2},   {256, 256}, {255, 129}};
   for (std::uint64_t seed = first_seed; seed < first_seed + static_cast<std::uint64_t>(count); ++seed) {
     CAPTURE(seed);
     std::mt19937_64 random(seed);

@@ -1,0 +1,122 @@
+#pragma once
+
+#include <ringfold/recurrence/decay_chunk.hpp>
+#include <ringfold/recurrence/problem.hpp>
+
+/// \file
+/// Linear attention with decay, on one rank's tokens.
+
+namespace ringfold {
+
+/// S_t = Diag(exp(g_t)) S_(t-1) + k_t v_t^T and out_t = scale q_t S_t, in chunks.
+///
+/// Sums are in float, in double for double. Any number of tokens is right, none included; `chunk` changes the order of
+/// sums and the cost, chunk (dim + value_dim) + 2 dim value_dim multiply-adds a token, and nothing else.
+/// Source: Linear Attention (Katharopoulos et al., 2020), RetNet (2023), GLA and Mamba-2 (2024).
+template <gating Gates>
+struct decay {
+  static constexpr gating gates = Gates;
+  static constexpr transition kind = Gates == gating::none      ? transition::identity
+                                     : Gates == gating::per_row ? transition::diagonal
+                                                                : transition::scalar;
+  template <class A>
+  using algebra = affine<A, kind>;
+
+  extent chunk = 64;
+
+  /// \throws usage_error when the chunk is empty.
+  void check() const {
+    if (chunk < 1) {
+      throw usage_error(say("decay: a chunk of %lld tokens; at least 1 is needed", static_cast<long long>(chunk)));
+    }
+  }
+
+  /// Scratch for parts of at most so many tokens.
+  template <class A>
+  struct workspace {
+    detail::decay_chunk<A> tokens;
+    detail::matrix<A> state;
+  };
+  template <class P>
+  auto forward_workspace(const P& p, extent most_tokens, arena<host_space>& memory) const {
+    using A = typename P::accumulate;
+    extent const most = most_tokens < chunk ? most_tokens : chunk;
+    detail::decay_chunk<A> tokens(most, p.dim, p.value_dim, memory);
+    return workspace<A>{tokens, detail::take_matrix<A>(memory, p.dim, p.value_dim)};
+  }
+
+  /// The element of some tokens: how much they leave of a state, and the state that they make of zero.
+  template <class A, class P, class Operands>
+  void summarize(workspace<A>& work, const P& p, const Operands& of, const affine_element<A>& into) const {
+    sum_gates(of.gates, p, of.k.extents[row_axis], into.gate);
+    for_each_head(p, [&](extent b, extent h) {
+      detail::fill(work.state.data, A{0}, p.dim * p.value_dim);
+      for_each_chunk(of.k.extents[row_axis], [&](extent first, extent count) {
+        work.tokens.load(of, b, h, first, count, scale_of(p));
+        work.tokens.write(work.state);
+      });
+      for (extent d = 0; d < p.dim; ++d) {
+        for (extent e = 0; e < p.value_dim; ++e) into.value(b, h, d, e) = work.state[d][e];
+      }
+    });
+  }
+
+  /// Adds to `out` what the tokens of each chunk read of each other: all that needs no state.
+  template <class A, class P, class Operands>
+  void within(workspace<A>& work, const P& p, const Operands& of, const view<A, 4>& out) const {
+    for_each_head(p, [&](extent b, extent h) {
+      for_each_chunk(of.k.extents[row_axis], [&](extent first, extent count) {
+        work.tokens.load(of, b, h, first, count, scale_of(p));
+        work.tokens.read_each_other();
+        detail::add_rows(out, b, h, first, count, A{1}, work.tokens.out);
+      });
+    });
+  }
+
+  /// Adds to `out` what the tokens read of the state before their chunk, from the one that enters on; without memory: 0.
+  template <class A, class P, class Operands>
+  void carry(workspace<A>& work, const P& p, const Operands& of, const view<const A, 4>& enters,
+             const view<A, 4>& out) const {
+    for_each_head(p, [&](extent b, extent h) {
+      detail::load_state(enters, b, h, work.state, p.dim);
+      for_each_chunk(of.k.extents[row_axis], [&](extent first, extent count) {
+        work.tokens.load(of, b, h, first, count, scale_of(p));
+        work.tokens.read(work.state);
+        detail::add_rows(out, b, h, first, count, A{1}, work.tokens.out);
+        work.tokens.write(work.state);
+      });
+    });
+  }
+
+ private:
+  template <class P>
+  static typename P::accumulate scale_of(const P& p) {
+    return static_cast<typename P::accumulate>(p.scale);
+  }
+  template <class P, class F>
+  static void for_each_head(const P& p, F f) {
+    for (extent b = 0; b < p.batch; ++b) {
+      for (extent h = 0; h < p.heads; ++h) f(b, h);
+    }
+  }
+  template <class F>
+  void for_each_chunk(extent tokens, F f) const {
+    for (extent first = 0; first < tokens; first += chunk) f(first, tokens - first < chunk ? tokens - first : chunk);
+  }
+
+  /// Sums of a whole shard are in double: slow gates over many tokens would lose in float what the chunks keep.
+  template <class Gate, class P, class A>
+  static void sum_gates(const Gate& from, const P& p, extent rows, const view<A, 4>& into) {
+    if constexpr (Gates != gating::none) {
+      for_each_head(p, [&](extent b, extent h) {
+        for (extent d = 0; d < into.extents[2]; ++d) {
+          double sum = 0;
+          for (extent row = 0; row < rows; ++row) sum += static_cast<double>(from(b, row, h, d));
+          into(b, h, d, 0) = static_cast<A>(sum);
+        }
+      });
+    }
+  }
+};
+
+}  // namespace ringfold

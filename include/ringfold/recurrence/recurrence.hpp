@@ -1,0 +1,45 @@
+#pragma once
+
+#include <ringfold/collective/scan.hpp>
+#include <ringfold/core/reject.hpp>
+
+/// \file
+/// A recurrence over a sequence that is spread over ranks: a rule for the tokens, a schedule for the states.
+
+namespace ringfold {
+
+/// What recurrence() makes, and a plan runs.
+template <communicator C, class Schedule, class Rule>
+struct recurrence_over {
+  using stream = stream_t<C>;
+  using space = space_t<C>;
+  using rule_type = Rule;
+  template <class A>
+  using scan = scan_of<Schedule, typename Rule::template algebra<A>, C>;
+
+  C comm;
+  Schedule schedule;
+  Rule rule;
+};
+
+/// Spreads a rule over the ranks of a communicator: each makes one element of the tokens of each of its slots, a scan
+/// tells it which state enters them, and what needs no state is worked out meanwhile.
+///
+/// `schedule` is any of schedule/scan.hpp; a rule, such as decay, has an algebra (algebra/affine.hpp) and the verbs
+/// summarize, within and carry, and for gradients the same once more.
+/// **Steps** the schedule's, over slots. **Bytes** a state (schedule::chain) or an element a message; no tokens travel.
+/// **Memory** the scan's, and a chunk's. **Order** the schedule's between slots; along the sequence within them.
+/// **Overlap** the scan with all work within chunks.
+/// \throws usage_error when the rule cannot be.
+/// \snippet recurrence/plan_test.cpp recurrence
+template <communicator C, class Schedule, class Rule>
+recurrence_over<C, Schedule, Rule> recurrence(C comm, Schedule schedule, Rule rule) {
+  rule.check();
+  return {comm, schedule, rule};
+}
+
+template <class C, class Schedule, class Rule>
+  requires(!communicator<C>)
+not_a_communicator<C> recurrence(C, Schedule, Rule);
+
+}  // namespace ringfold

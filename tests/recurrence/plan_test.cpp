@@ -1,0 +1,271 @@
+#include <ringfold/recurrence/plan.hpp>
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "support/allocations.hpp"
+#include "support/recurrences.hpp"
+
+using namespace ringfold;
+using namespace recurrences;
+
+namespace {
+
+/// Bytes of one state and of one element of all heads.
+template <class T>
+extent state_bytes(const experiment& e) {
+  return e.states() * static_cast<extent>(sizeof(accumulate_t<T>));
+}
+template <class T, gating Gates>
+extent element_bytes(const experiment& e) {
+  extent const gates = Gates == gating::none ? 0 : e.size.batch * e.size.heads * e.gate_width();
+  return state_bytes<T>(e) + gates * static_cast<extent>(sizeof(accumulate_t<T>));
+}
+
+/// A state goes wherever the next token of a document lies on another rank.
+std::vector<extent> chain_bytes(const experiment& e, extent state) {
+  std::vector<int> owner(static_cast<std::size_t>(e.tokens.tokens()));
+  for (int rank = 0; rank < e.tokens.ranks(); ++rank) {
+    e.tokens.for_each_position(rank, [&](extent, extent at) { owner[static_cast<std::size_t>(at)] = rank; });
+  }
+  std::vector<extent> made(static_cast<std::size_t>(e.tokens.ranks()));
+  for (int document = 0; document < e.packed.count(); ++document) {
+    for (extent t = e.packed.first(document); t + 1 < e.packed.end(document); ++t) {
+      int const here = owner[static_cast<std::size_t>(t)], next = owner[static_cast<std::size_t>(t + 1)];
+      if (here != next) made[static_cast<std::size_t>(here)] += state;
+    }
+  }
+  return made;
+}
+
+template <class T, gating Gates, class Schedule>
+void check(const experiment& e, Schedule schedule, extent chunk, with_states with, sharded::memory_order order) {
+  auto const result = forward<T, Gates>(e, schedule, chunk, with, order);
+  // A sum of n terms is off by at most n roundings of their sizes; chunks and scans make about so many.
+  double const unit = 30 * roundoff<accumulate_t<T>> + (sizeof(T) == 2 ? roundoff<T> : 0);
+  CHECK(off(result.got.out, e.made.out, e.absolute.out, unit) <= 1);
+  if (e.tokens.tokens() > 0 && with.final) {
+    CHECK(off(result.got.final, e.made.final, e.absolute.final, 30 * roundoff<accumulate_t<T>>) <= 1);
+  }
+  if constexpr (Schedule::carries_states) {
+    auto const bytes = chain_bytes(e, state_bytes<T>(e));
+    for (std::size_t rank = 0; rank < bytes.size(); ++rank) CHECK(result.books[rank].total_bytes() == bytes[rank]);
+  }
+}
+
+template <gating Gates>
+void check_everything() {
+  std::uint64_t draw = 1000 * static_cast<std::uint64_t>(Gates);
+  extent const lengths[] = {0, 1, 5, 17, 32, 41};
+  extent const chunks[] = {1, 3, 8, 64};
+  for (int const ranks : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16}) {
+    for (int kind = 0; kind < layouts; ++kind) {
+      for_each_schedule([&](auto schedule) {
+        std::mt19937_64 random(++draw);
+        extent const tokens = lengths[random() % 6], chunk = chunks[random() % 4];
+        auto const packed = documents_of(tokens, random);
+        CAPTURE(ranks);
+        CAPTURE(kind);
+        CAPTURE(tokens);
+        CAPTURE(draw);
+        experiment e(layout_of(kind, tokens, ranks, packed, random), packed, {1 + kind % 2, 2, 3, 4}, Gates, draw);
+        with_states const with{random() % 3 != 0, random() % 3 != 0};
+        if (!with.initial) e.in.initial.assign(e.in.initial.size(), 0.0), e.define();
+        check<double, Gates>(e, schedule, chunk, with, sharded::memory_orders[random() % 4]);
+      });
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a recurrence over ranks") {
+  run_ranks(4, [](threads comm) {
+    //! [recurrence]
+    // Two documents of 40 and 24 tokens on 4 ranks, 16 tokens each; a gate for each token, head and row of the state.
+    auto const problem = make_recurrence<float>(contiguous(64, comm.size()), {.heads = 2, .dim = 4}, documents{40, 24});
+    recurrence_plan run(recurrence(comm, schedule::chain{2}, decay<gating::per_row>{.chunk = 16}), problem);
+
+    std::vector<float> q(16 * 2 * 4, 1), k(q), v(q), out(q), gates(q.size(), -0.5f), final(2 * 4 * 4);
+    auto const tokens = [](std::vector<float>& of) { return dense(of.data(), 1, 16, 2, 4); };
+    run.forward(tokens(q), tokens(k), tokens(v), tokens(gates), tokens(out), {}, dense(final.data(), 1, 2, 4, 4));
+    //! [recurrence]
+    // Rank 2 begins with the last 8 tokens of a document; its ninth row is the first of the next, and has seen one key.
+    if (comm.rank() == 2 && out[8 * 8] != 2) throw usage_error(say("the first token of a document sees itself"));
+    if (comm.rank() == 3 && !(final[0] > 2.5f && final[0] < 2.55f)) throw usage_error(say("1 / (1 - exp(-1/2))"));
+  });
+}
+
+TEST_CASE("linear attention is its definition, by every schedule and layout") { check_everything<gating::none>(); }
+TEST_CASE("decay by head is its definition") { check_everything<gating::per_head>(); }
+TEST_CASE("decay by token is its definition") { check_everything<gating::per_token>(); }
+TEST_CASE("decay by row of the state is its definition") { check_everything<gating::per_row>(); }
+
+TEST_CASE("all element types: sums in float, rounded once") {
+  for (int const ranks : {1, 3, 8}) {
+    documents const packed{20, 1, 0, 44};
+    experiment const e(zigzag(65, ranks), packed, {2, 3, 5, 6}, gating::per_row, 5);
+    check<float, gating::per_row>(e, schedule::chain{}, 16, {}, sharded::memory_order::bhsd);
+    check<bf16, gating::per_row>(e, schedule::chain{6}, 16, {}, sharded::memory_order::packed);
+    check<f16, gating::per_row>(e, schedule::hillis_steele{}, 16, {}, sharded::memory_order::planar);
+    experiment const f(zigzag(65, ranks), packed, {2, 3, 5, 6}, gating::per_token, 6);
+    check<float, gating::per_token>(f, schedule::recursive_doubling{}, 7, {}, sharded::memory_order::bshd);
+  }
+}
+
+TEST_CASE("bytes are those of the schedule: elements, or states") {
+  for (int const ranks : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16}) {
+    experiment const e(contiguous(37, ranks), documents{37}, {2, 2, 3, 4}, gating::per_row, 7);
+    for_each_schedule([&](auto schedule) {
+      auto const books = forward<float, gating::per_row>(e, schedule).books;
+      for (int rank = 0; rank < ranks; ++rank) {
+        extent const messages = schedule.messages(ranks, rank);
+        extent const bytes = schedule.carries_states ? (rank + 1 < ranks ? state_bytes<float>(e) : 0)
+                                                     : messages * element_bytes<float, gating::per_row>(e);
+        auto const& book = books[static_cast<std::size_t>(rank)];
+        CHECK(book.total_bytes() == bytes);
+        CHECK(book.bytes[static_cast<int>(role::state)] == bytes);
+        CHECK(book.messages == messages * (schedule.carries_states ? 1 : 2));
+      }
+    });
+  }
+}
+
+TEST_CASE("chains are each other and the serial fold over the same slots, bit for bit") {
+  for (int const ranks : {2, 3, 5, 8}) {
+    for (int const kind : {0, 1, 2, 3, 4, 5}) {
+      std::mt19937_64 random(static_cast<std::uint64_t>(10 * ranks + kind));
+      documents const packed{13, 0, 20, 1, 7};
+      auto const tokens = layout_of(kind, 41, ranks, packed, random);
+      experiment const e(tokens, packed, {1, 2, 3, 4}, gating::per_row, 11);
+      auto const whole = forward<float, gating::per_row>(e, schedule::chain{});
+      auto const pieces = forward<float, gating::per_row>(e, schedule::chain{4});
+      CHECK(whole.got.out == pieces.got.out);
+      CHECK(whole.got.final == pieces.got.final);
+      // The same slots, all on one rank: nothing is sent, and a fold is all that is left.
+      std::vector<segment> slots;
+      for (const token_slot& each : slots_in_order(tokens)) slots.push_back({each.first, 1, each.count});
+      experiment const serial(layout(41, {slots}), packed, {1, 2, 3, 4}, gating::per_row, 11);
+      auto const folded = forward<float, gating::per_row>(serial, schedule::chain{});
+      CHECK(whole.got.out == folded.got.out);
+      CHECK(whole.got.final == folded.got.final);
+    }
+  }
+}
+
+TEST_CASE("a sequence may be continued from its final state, bit for bit as if it had not been cut") {
+  experiment e(contiguous(24, 1), documents{24}, {1, 2, 3, 4}, gating::per_token, 3, false);
+  auto const run = [&](extent first, extent count, std::vector<double> initial) {
+    experiment part(contiguous(count, 1), documents{count}, e.size, e.gates, 1);
+    auto const cut = [&](const std::vector<double>& from, extent width) {
+      return std::vector<double>(from.begin() + first * 2 * width, from.begin() + (first + count) * 2 * width);
+    };
+    part.in.q = cut(e.in.q, 3), part.in.k = cut(e.in.k, 3), part.in.v = cut(e.in.v, 4);
+    part.in.gates = cut(e.in.gates, 1), part.in.initial = std::move(initial);
+    return forward<float, gating::per_token>(part, schedule::chain{}, 4).got;
+  };
+  auto const first = run(0, 12, e.in.initial), second = run(12, 12, first.final);
+  experiment two(contiguous(24, 2), documents{24}, {1, 2, 3, 4}, gating::per_token, 3, false);
+  auto const whole = forward<float, gating::per_token>(two, schedule::chain{}, 4).got;
+  CHECK(std::equal(first.out.begin(), first.out.end(), whole.out.begin()));
+  CHECK(std::equal(second.out.begin(), second.out.end(), whole.out.begin() + static_cast<long>(first.out.size())));
+  CHECK(second.final == whole.final);
+}
+
+TEST_CASE("strong gates over many tokens: products underflow, and nothing else happens") {
+  extent const tokens = 20000;
+  for (bool const by_row : {false, true}) {
+    experiment e(contiguous(tokens, 4), documents{tokens}, {1, 2, 2, 2}, by_row ? gating::per_row : gating::per_token,
+                 9, false);
+    extent const width = e.gate_width();
+    for (std::size_t i = 0; i < e.in.gates.size(); ++i) {
+      e.in.gates[i] = i / static_cast<std::size_t>(width) % 2 == 0 ? -5 : -0x1p-10;  // one head strong, one slow
+    }
+    e.define();
+    auto const at = sharded::memory_order::bshd;
+    if (by_row) {
+      check<float, gating::per_row>(e, schedule::doubling_123{}, 64, {}, at);
+      check<float, gating::per_row>(e, schedule::chain{}, 64, {}, at);
+    } else {
+      check<float, gating::per_token>(e, schedule::recursive_doubling{}, 64, {}, at);
+      check<float, gating::per_token>(e, schedule::chain{}, 64, {}, at);
+    }
+  }
+}
+
+TEST_CASE("a call allocates nothing once it has run before" * doctest::skip(!allocations::counted)) {
+  documents const packed{20, 21};
+  experiment const e(zigzag(41, 4), packed, {1, 2, 3, 4}, gating::per_head, 3);
+  for_each_schedule([&](auto schedule) {
+    run_ranks(4, [&](threads comm) {
+      auto const p = make_recurrence<bf16>(e.tokens, {.heads = 2, .dim = 3, .value_dim = 4}, packed);
+      recurrence_plan run(recurrence(comm, schedule, decay<gating::per_head>{8}), p);
+      auto const order = sharded::memory_order::bhsd;
+      int const me = comm.rank();
+      auto const q = sharded::scatter<bf16>(e.in.q, e.tokens, me, order, 1, 2, 3);
+      auto const k = sharded::scatter<bf16>(e.in.k, e.tokens, me, order, 1, 2, 3);
+      auto const v = sharded::scatter<bf16>(e.in.v, e.tokens, me, order, 1, 2, 4);
+      auto const out = sharded::make_shard<bf16>(order, 1, e.tokens.rows(me), 2, 4);
+      std::vector<float> gates{-1, -0.5f};
+      for (int i = 0; i < 300; ++i) run.forward(q, k, v, dense(gates.data(), 2), out.whole);
+      long const before = allocations::here;
+      for (int i = 0; i < 50; ++i) run.forward(q, k, v, dense(gates.data(), 2), out.whole);
+      if (allocations::here != before) throw usage_error(say("%ld allocations", allocations::here - before));
+    });
+  });
+}
+
+TEST_CASE("what does not fit is refused with one line before anything is sent") {
+  counters book;
+  run_ranks(1, [&](threads plain) {
+    counted comm(plain, book);
+    auto const over = recurrence(comm, schedule::chain{}, decay<gating::per_token>{});
+    auto const problem = make_recurrence<float>(contiguous(6, 1), {.batch = 2, .heads = 3, .dim = 4, .value_dim = 5});
+    recurrence_plan run(over, problem);
+    std::vector<float> a(1000), b(1000), c(1000), d(1000), g(100), s(1000);
+    auto const q = dense(a.data(), 2, 6, 3, 4), k = dense(b.data(), 2, 6, 3, 4), v = dense(c.data(), 2, 6, 3, 5),
+               out = dense(d.data(), 2, 6, 3, 5), state = dense(s.data(), 2, 3, 4, 5);
+    auto const gates = dense(g.data(), 2, 6, 3);
+    auto const text_of = [&](auto... views) -> std::string {
+      try {
+        run.forward(views...);
+      } catch (const usage_error& e) {
+        return e.what();
+      }
+      return "accepted";
+    };
+    CHECK(text_of(q, k, v, gates, out, state, state) == "accepted");
+    CHECK(text_of(q, dense(b.data(), 2, 6, 3, 3), v, gates, out) == "forward: k has 3 dim, the problem has 4");
+    CHECK(text_of(q, k, v, dense(g.data(), 2, 5, 3), out) == "forward: gates has 5 rows, the problem has 6");
+    CHECK(text_of(q, k, v, gates, q) == "forward: out has 4 dim, the problem has 5");
+    CHECK(text_of(q, k, v, gates, v) == "forward: out overlaps v; outputs need memory of their own");
+    CHECK(text_of(q, k, v, gates, out, dense(s.data(), 2, 3, 5, 4)) == "forward: initial has 5 dim, the problem has 4");
+    CHECK(text_of(q, k, v, gates, out, state, dense(c.data(), 2, 3, 4, 5)) ==
+          "forward: final overlaps v; outputs need memory of their own");
+    CHECK(text_of(q, k, v, gates, out, state, state, state) ==
+          "forward: entered overlaps initial; outputs need memory of their own");
+    g[17] = 0.25f;
+    CHECK(text_of(q, k, v, gates, out) ==
+          "forward: gates hold 0.25; they are logarithms of decays, so allowed: at most 0");
+    g[17] = NAN;
+    CHECK(text_of(q, k, v, gates, out).substr(0, 19) == "forward: gates hold");
+    recurrence_plan plain_run(recurrence(comm, schedule::chain{}, decay<gating::none>{}), problem);
+    CHECK_THROWS_WITH_AS(plain_run.forward(q, k, v, dense(g.data(), 3), out),
+                         "forward: gates given to a rule that has none; pass {}", usage_error);
+
+    auto const tokens = contiguous(6, 1);
+    CHECK_THROWS_WITH_AS(make_recurrence<float>(tokens, {.dim = 4}, documents{2, 3}),
+                         "recurrence: documents of 5 tokens in a sequence of 6; they must tile it", shape_error);
+    CHECK_THROWS_WITH_AS(make_recurrence<float>(tokens, {.heads = 4, .kv_heads = 2, .dim = 4}),
+                         "recurrence: 4 heads with 2 kv heads; each head has a state of its own, so allowed: 4",
+                         shape_error);
+    CHECK_THROWS_WITH_AS(recurrence_plan(over, make_recurrence<float>(contiguous(6, 2), {.dim = 4})),
+                         "recurrence: the layout is for 2 ranks, the communicator has 1", usage_error);
+    CHECK_THROWS_WITH_AS(recurrence(comm, schedule::chain{}, decay<gating::none>{0}),
+                         "decay: a chunk of 0 tokens; at least 1 is needed", usage_error);
+    CHECK_THROWS_WITH_AS(recurrence_plan(recurrence(comm, schedule::chain{6}, decay<gating::none>{}), problem),
+                         "scan: a state in 6 pieces; allowed: 1 to 5", usage_error);
+  });
+  CHECK(book.steps == 0);
+}

@@ -97,6 +97,12 @@ TEST_CASE("rows that see nothing but a sink are 0; sinks that do not fit are ref
     CHECK_THROWS_WITH_AS(run.forward(tensor(q, 3), tensor(k, 2), tensor(k, 2), tensor(out, 3),
                                      dense(lse.data(), 1, 3, 2), dense(sinks.data(), 1)),
                          "forward: sinks has 1 heads, the problem has 2", shape_error);
+    CHECK_THROWS_WITH_AS(run.forward(tensor(q, 3), tensor(k, 2), tensor(k, 2), tensor(out, 3),
+                                     dense(lse.data(), 1, 3, 2), dense(static_cast<float*>(nullptr), 2)),
+                         "forward: sinks has no memory", usage_error);
+    CHECK_THROWS_WITH_AS(run.forward(tensor(q, 3), tensor(k, 2), tensor(k, 2), tensor(out, 3),
+                                     dense(static_cast<float*>(nullptr), 1, 3, 2)),
+                         "forward: lse has no memory", usage_error);
   });
 }
 

@@ -35,9 +35,16 @@ P placed(const A& attend, P p) {
   return p;
 }
 
+/// What may be left out is not given as elements without memory.
+template <class V>
+void check_optional(const char* call, const char* name, const V& v) {
+  if (v.data == nullptr && v.size() > 0) throw usage_error(say("%s: %s has no memory", call, name));
+}
+
 /// Numbers per head: all of them, or none.
 template <class V>
 void check_sinks(const char* call, const char* name, const V& v, extent heads) {
+  check_optional(call, name, v);
   if (v.data != nullptr && v.extents[0] != heads) {
     throw shape_error(say("%s: %s has %lld heads, the problem has %lld", call, name,
                           static_cast<long long>(v.extents[0]), static_cast<long long>(heads)));

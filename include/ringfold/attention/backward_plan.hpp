@@ -159,6 +159,7 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
     sized("dq", dq, {p.batch, rows, p.head.query, p.dim});
     sized("dk", dk, {p.batch, keys, p.head.key, p.dim});
     sized("dv", dv, {p.batch, keys, p.head.key, p.value_dim});
+    detail::check_optional("backward", "dlse", dlse.at);
     if (dlse.at.data != nullptr) sized("dlse", dlse, {p.batch, rows, p.head.query});
     auto const apart = [&](const char* name, const auto& written) {
       detail::check_written("backward", name, written.at);

@@ -74,6 +74,7 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
   /// \throws shape_error, alias_error, usage_error before anything is sent; what the communicator throws afterwards.
   void forward(input q, input k, input v, output out, argument<sum, 3, space> lse = {},
                argument<const sum, 1, space> sinks = {}, stream on = {}) {
+    detail::check_optional("forward", "lse", lse.at);
     if (lse.at.data == nullptr) lse.at = work_.lse;
     check(q, k, v, out, lse, sinks);
     detail::check_sinks("forward", "sinks", sinks.at, problem_.head.query);

@@ -8,30 +8,11 @@
 #include <ringfold/comm/threads.hpp>
 #include <ringfold/wrap/counted.hpp>
 
+#include "support/lending_hidden.hpp"
+
 using namespace ringfold;
 
 namespace {
-
-// A communicator whose requests cannot lend, so that the buffers of a ring are used.
-template <class C>
-class lending_hidden : public wrapper<C> {
- public:
-  using stream = stream_t<C>;
-  class request {
-   public:
-    request() = default;
-    explicit request(request_t<C> inner) : inner_(std::move(inner)) {}
-    void arrived(stream on) { inner_.arrived(on); }
-    void reusable(stream on) { inner_.reusable(on); }
-    bool test() { return inner_.test(); }
-
-   private:
-    request_t<C> inner_;
-  };
-  explicit lending_hidden(C inner) : wrapper<C>(std::move(inner)) {}
-  request post(exchange x, stream on) { return request(this->inner_.post(x, on)); }
-};
-static_assert(!lends<lending_hidden<threads>> && lends<threads>);
 
 constexpr extent rows_of(int origin) { return (origin * 3) % 5; }
 constexpr float number_of(int origin, extent row) { return static_cast<float>(origin * 100 + row); }

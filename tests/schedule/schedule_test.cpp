@@ -1,10 +1,12 @@
 #include <doctest/doctest.h>
 
 #include <set>
+#include <vector>
 
 #include <ringfold/schedule/direct.hpp>
 #include <ringfold/schedule/ring.hpp>
 #include <ringfold/schedule/tournament.hpp>
+#include <ringfold/schedule/tree.hpp>
 
 using namespace ringfold;
 
@@ -51,6 +53,32 @@ TEST_CASE("a tournament pairs everybody once, in rounds of disjoint pairs, with 
       }
       REQUIRE(static_cast<int>(met.size()) == size);
       REQUIRE(rests == size % 2);
+    }
+  }
+}
+
+TEST_CASE("a tree brings every rank's part of everybody's home once, in log2 steps, with one peer each way") {
+  for (int size = 1; size <= 100; ++size) {
+    int const steps = schedule::tree::steps(size);
+    REQUIRE((1 << steps) >= size);
+    REQUIRE((size == 1 || (1 << (steps - 1)) < size));
+    for (int owner = 0; owner < size; owner += 1 + size / 7) {
+      std::vector<std::multiset<int>> held(static_cast<std::size_t>(size));
+      for (int rank = 0; rank < size; ++rank) held[static_cast<std::size_t>(rank)].insert(rank);
+      for (int step = 0; step < steps; ++step) {
+        auto const before = held;
+        for (int rank = 0; rank < size; ++rank) {
+          int const to = schedule::tree::to(rank, size, step);
+          REQUIRE(schedule::tree::from(to, size, step) == rank);
+          if (schedule::tree::leaves(rank, size, owner) != step) continue;
+          auto const& sent = before[static_cast<std::size_t>(rank)];
+          REQUIRE(static_cast<int>(sent.size()) == schedule::tree::gathered(rank, size, owner));
+          held[static_cast<std::size_t>(to)].insert(sent.begin(), sent.end());
+        }
+      }
+      auto const& home = held[static_cast<std::size_t>(owner)];
+      REQUIRE(static_cast<int>(home.size()) == size);
+      REQUIRE(static_cast<int>(std::set<int>(home.begin(), home.end()).size()) == size);
     }
   }
 }

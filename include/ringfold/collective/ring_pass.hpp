@@ -1,19 +1,12 @@
 #pragma once
 
-#include <ringfold/core/communicator.hpp>
+#include <ringfold/collective/parcel.hpp>
 #include <ringfold/schedule/ring.hpp>
 
 /// \file
 /// Parcels of pieces, passed once around a ring.
 
 namespace ringfold {
-
-/// Pieces that travel together, e.g. a block's keys and values.
-template <int N>
-struct parcel {
-  static constexpr int count = N;
-  piece pieces[N];
-};
 
 /// Passes every rank's parcel once around the ring, as far as somebody still wants it, and shows each to each rank.
 ///
@@ -22,18 +15,18 @@ struct parcel {
 /// `visit(origin, parcel*)` is called for every rank's parcel, its own first; with nullptr for one that did not come.
 ///
 /// **Steps** size - 1. **Bytes** of a parcel: once per hop from its owner to the last rank that wants it.
-/// **Memory** two parcels, none where memory is lent. **Order** rank r visits r, r-1, ..., r+1.
+/// **Memory** two parcels, none where memory is lent. **Order** rank r visits r, r-1, ..., r+1; with
+/// schedule::reversed_ring r, r+1, ..., r-1.
 /// **Overlap** a parcel travels on while it is visited.
 /// Throws what visit throws, after poisoning; what the communicator throws.
 /// Source: Ring Attention (Liu et al., 2023); zhuzilin/ring-flash-attention.
 /// \snippet collective/ring_pass_test.cpp ring_pass
-template <int N, communicator C, class Receive, class Wanted, class Visit>
+template <class Ring = schedule::ring, int N, communicator C, class Receive, class Wanted, class Visit>
 void ring_pass(C& comm, const parcel<N>& mine, Receive receive, Wanted wanted, Visit visit, stream_t<C> stream) {
-  using ring = schedule::ring;
-  int const me = comm.rank(), size = comm.size(), next = ring::to(me, size), previous = ring::from(me, size);
+  int const me = comm.rank(), size = comm.size(), next = Ring::to(me, size), previous = Ring::from(me, size);
   // A parcel goes on to `to` as long as that rank or one behind it wants it.
   auto const travels = [&](int origin, int to) {
-    for (int rank = to; rank != origin; rank = ring::to(rank, size)) {
+    for (int rank = to; rank != origin; rank = Ring::to(rank, size)) {
       if (wanted(rank, origin)) return true;
     }
     return false;
@@ -46,8 +39,8 @@ void ring_pass(C& comm, const parcel<N>& mine, Receive receive, Wanted wanted, V
     bool present = true;
     request_t<C>* brought = nullptr;  // the request that brought the held parcel
     for (int step = 0; step < size; ++step) {
-      int const origin = ring::held(me, size, step), coming = ring::held(me, size, step + 1);
-      bool const last = step == ring::steps(size);
+      int const origin = Ring::held(me, size, step), coming = Ring::held(me, size, step + 1);
+      bool const last = step == Ring::steps(size);
       bool const sends = !last && travels(origin, next), receives = !last && travels(coming, me);
       parcel<N> arriving{};
       request_t<C>& posted = step == 0 ? home : moving[step % 2];
@@ -69,11 +62,8 @@ void ring_pass(C& comm, const parcel<N>& mine, Receive receive, Wanted wanted, V
         if (step > 0) posted.reusable(stream);
       }
       if (receives) {
-        held = arriving;
-        if constexpr (lends<C>) {
-          for (int i = 0; i < N; ++i) held.pieces[i] = posted.received(i);
-          brought = &posted;
-        }
+        held = received<N, C>(posted, arriving.pieces, 0);
+        if constexpr (lends<C>) brought = &posted;
       }
       present = receives;
     }

@@ -62,6 +62,28 @@ TEST_CASE("an arena that measures tells what a real one needs, to the byte") {
   still_none.take<char>(0);
 }
 
+TEST_CASE("what is used in turn takes the same memory, and counts as much as the largest") {
+  auto const take = [](arena<>& from) {
+    from.take<char>(10);
+    char* first[4] = {};
+    from.take_in_turn(4, [&](int turn) {
+      first[turn] = from.take<char>(64 * (turn * 5 % 4));
+      from.take<char>(64);
+    });
+    char* const behind = from.take<char>(1);
+    CHECK((first[0] == first[1] && first[1] == first[2] && first[2] == first[3]));
+    CHECK(behind - first[0] == 4 * 64);
+    from.take_in_turn(0, [](int) {});
+    return from.used();
+  };
+  arena<> measure;
+  CHECK(take(measure) == 64 + 4 * 64 + 64);
+  block const memory(6 * 64);
+  arena<> enough(memory.memory, 6 * 64), too_small(memory.memory, 5 * 64 - 1);
+  CHECK(take(enough) == 6 * 64);
+  CHECK_THROWS_AS(take(too_small), usage_error);
+}
+
 TEST_CASE("a measuring arena hands out addresses that are distinct, never null, and of another space too") {
   arena<phantom_space> measure;
   auto const a = measure.take_view<float>(4), b = measure.take_view<float>(4);

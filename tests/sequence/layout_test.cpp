@@ -196,6 +196,13 @@ TEST_CASE("merging along an axis puts shards together, and owners keep their num
       CHECK(merged.rows(owner) == static_cast<extent>(expected.size()));
     }
   }
+  auto const some = l.merged({3, 2}, [](int holder, int owner) { return holder == owner || owner == 4; });
+  for (int owner = 0; owner < 6; ++owner) {
+    auto expected = positions(l, owner);
+    auto const of_4 = positions(l, 4);
+    if (owner == 1) expected.insert(expected.end(), of_4.begin(), of_4.end());
+    CHECK(positions(some, owner) == expected);
+  }
   auto const twice = l.merged({1, 3}).merged({3, 2});
   for (int owner = 0; owner < 6; ++owner) {
     auto all = positions(twice, owner);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 
+#include <ringfold/algebra/softmax_merge.hpp>
 #include <ringfold/core/dtype.hpp>
 
 /// \file
@@ -96,6 +97,24 @@ struct provenance {
     return made;
   }
 };
+
+/// Merges partials: a weight knows the keys that it is the weight of, so that an output weighed by another's is wrong.
+template <class Base>
+ringfold::merged_lse<provenance> merged_weights(const provenance& a, const provenance& b) {
+  auto const merged = ringfold::merged_weights<Base>(a.value, b.value);
+  ringfold::merged_lse<provenance> made{a + b, a, b};
+  made.lse.value = merged.lse, made.weight_a.value = merged.weight_a, made.weight_b.value = merged.weight_b;
+  return made;
+}
+inline provenance merged_output(const provenance& weight_a, const provenance& a, const provenance& weight_b,
+                                const provenance& b) {
+  if (!weight_a.same_keys(a) || !weight_b.same_keys(b)) {
+    provenance made;
+    made.wrong = 1;
+    return made;
+  }
+  return weight_a * a + weight_b * b;
+}
 
 template <>
 struct ringfold::scalar_traits<provenance> {

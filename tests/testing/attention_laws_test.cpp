@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <utility>
+
 #include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/ring.hpp>
@@ -18,7 +20,11 @@ using namespace ringfold;
 namespace {
 
 // The reference kernel with one mistake.
-enum class mistake { ignores_mask, keeps_state, reads_absent, forgets_head, needs_too_little };
+enum class mistake { ignores_mask, keeps_state, trusts_memory, reads_absent, forgets_head, needs_too_little };
+template <class P>
+struct used_state : detail::reference_state<P> {
+  bool used = false;
+};
 template <mistake What>
 struct broken_kernel : reference_kernel {
   template <class P>
@@ -29,10 +35,11 @@ struct broken_kernel : reference_kernel {
   template <class P>
   auto state(P p, arena<>& memory) const {
     if (What == mistake::ignores_mask) p.mask_of = P{}.mask_of;
-    return reference_kernel::state(p, memory);
+    return used_state<P>{reference_kernel::state(p, memory)};
   }
   template <class S, class Q>
   void prepare(S& s, Q q, host_stream on) const {
+    if (What == mistake::trusts_memory && std::exchange(s.used, true)) q = s.q;
     if (What == mistake::keeps_state) {
       auto const largest = s.maximum.size() > 0 ? s.maximum(0, 0, 0) : 0;
       auto const kept = s.sum.size() > 0 ? s.sum(0, 0, 0) : 0;
@@ -69,6 +76,8 @@ TEST_CASE("each law of kernels can be broken") {
   CHECK_THROWS_WITH_AS(kernel_laws<float>(broken_kernel<mistake::ignores_mask>{}), doctest::Contains("definition"),
                        law_violation);
   CHECK_THROWS_WITH_AS(kernel_laws<float>(broken_kernel<mistake::keeps_state>{}), doctest::Contains("start"),
+                       law_violation);
+  CHECK_THROWS_WITH_AS(kernel_laws<float>(broken_kernel<mistake::trusts_memory>{}), doctest::Contains("in turn"),
                        law_violation);
   CHECK_THROWS_WITH_AS(kernel_laws<float>(broken_kernel<mistake::reads_absent>{}), doctest::Contains("absent"),
                        law_violation);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <type_traits>
 
 #include <ringfold/algebra/exponential.hpp>
@@ -36,7 +37,7 @@ struct merged_lse {
 /// Merges two log-sum-exps, each finite or -inf. The weights add up to 1, or are both 0 when both rows are empty.
 ///
 /// Exchanging a and b exchanges the weights and changes no bit; -inf changes no bit of the other side.
-template <class Base = base_e, class T>
+template <class Base = base_e, std::floating_point T>
 RINGFOLD_HD merged_lse<T> merged_weights(T lse_a, T lse_b) {
   using logarithm = detail::logarithm_of<Base, T>;
   bool const b_is_larger = lse_a < lse_b;
@@ -50,7 +51,7 @@ RINGFOLD_HD merged_lse<T> merged_weights(T lse_a, T lse_b) {
 }
 
 /// One element of the merged output. What has weight 0 is not read as a number: an empty row may hold anything.
-template <class T>
+template <std::floating_point T>
 RINGFOLD_HD T merged_output(T weight_a, T a, T weight_b, T b) {
   // The fma rounds one product and not the other, so which is which must not depend on who is called a.
   bool const exchange = weight_a < weight_b || (weight_a == weight_b && a < b);
@@ -76,6 +77,12 @@ struct softmax_monoid {
 };
 
 namespace detail {
+
+template <class T, class Base>
+concept mergeable = requires(const T& number) {
+  merged_weights<Base>(number, number);
+  merged_output(number, number, number, number);
+};
 
 template <class T, class Base>
 struct merge_row {
@@ -118,13 +125,14 @@ void check_same_extents(const char* what, const A& a, const B& b) {
 /// Makes a partial the identity: outputs 0, log-sum-exps -inf.
 template <class Stream, class T, class Space, class Base>
 void set_identity(Stream stream, const partial<T, Space, Base>& to) {
-  stream.elementwise(detail::assign<T>{0}, to.o);
-  stream.elementwise(detail::assign<T>{-detail::floating<T>::infinity}, to.lse);
+  stream.elementwise(detail::assign<T>{T(0.0)}, to.o);
+  stream.elementwise(detail::assign<T>{T(-__builtin_inf())}, to.lse);
 }
 
 /// Merges one partial into another; `from` is only read and must not overlap `into`.
 ///
-/// Log-sum-exps are finite or -inf: pass foreign ones through adapt_lse first.
+/// Log-sum-exps are finite or -inf: pass foreign ones through adapt_lse first. Numbers other than float and double bring
+/// merged_weights and merged_output of their own, to be found by argument-dependent lookup.
 /// \throws shape_error when their extents differ.
 template <class Stream, class T, class Space, class Base, class FromT, class FromSpace, class FromBase>
 void merge(Stream stream, const partial<T, Space, Base>& into, const partial<FromT, FromSpace, FromBase>& from) {
@@ -135,7 +143,13 @@ void merge(Stream stream, const partial<T, Space, Base>& into, const partial<Fro
       "[ringfold] merge: one partial holds natural logarithms, the other logarithms of base 2; bring one over "
       "with    ringfold::convert<ringfold::base_e>(stream, partial)");
   static_assert(same_type, "[ringfold] merge: partials of different element types or memory spaces");
-  if constexpr (same_base && same_type) {
+  constexpr bool known = detail::mergeable<T, Base>;
+  static_assert(
+      known,
+      "[ringfold] merge: these numbers are neither float nor double; add    template <class Base> "
+      "ringfold::merged_lse<T> merged_weights(T lse, T other); T merged_output(T weight, T o, T other_weight, "
+      "T other);    beside their class");
+  if constexpr (same_base && same_type && known) {
     detail::check_same_extents("the outputs", into.o, from.o);
     detail::check_same_extents("the log-sum-exps", into.lse, from.lse);
     detail::check_same_extents("an output and its log-sum-exp", into.lse, into.o);

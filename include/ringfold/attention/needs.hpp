@@ -22,10 +22,10 @@ class need_table {
     }
   }
 
+  /// Whether `member` needs the block of `owner`.
+  bool operator()(int member, int owner) const { return needed_[index(member, owner)] != 0; }
   /// Whether `member` needs the block that `origin` holds while the caller holds the block of `owner`.
-  bool operator()(int member, int origin, int owner) const {
-    return needed_[index(member, owner_at(along_, owner, origin))] != 0;
-  }
+  bool operator()(int member, int origin, int owner) const { return (*this)(member, owner_at(along_, owner, origin)); }
 
  private:
   std::size_t index(int member, int owner) const {
@@ -45,9 +45,9 @@ bool any_member_needs(const A& inner, const P& p, axis along, int query_owner, i
   return false;
 }
 
-/// What every attention shares whose queries stay at home: all but how keys reach them. Its states have a part `inner`.
+/// What every attention shares whose ranks, along one axis, each have an inner attention.
 template <communicator C, class A>
-class queries_at_home {
+class along_axis {
   static_assert((require_same_stream<C, A>(), true));
 
  public:
@@ -56,6 +56,7 @@ class queries_at_home {
   template <class P>
   using gradient_sum = gradient_sum_t<A, P>;
   static constexpr bool is_canonical = ringfold::is_canonical<A>;
+  static constexpr bool closes_in_any_base = ringfold::closes_in_any_base<A>;
 
   int ranks() const { return comm_.size() * inner_.ranks(); }
   int owner() const { return comm_.rank() * axis_of(comm_).stride + inner_.owner(); }
@@ -68,6 +69,22 @@ class queries_at_home {
   bool needs(const P& p, int query_owner, int key_owner) const {
     return any_member_needs(inner_, p, axis_of(comm_), query_owner, key_owner);
   }
+
+ protected:
+  along_axis(C comm, A inner) : comm_(comm), inner_(inner) {}
+
+  mutable C comm_;
+  A inner_;
+};
+
+/// What every attention shares whose queries stay at home: all but how keys reach them. Its states have a part `inner`.
+template <communicator C, class A>
+class queries_at_home : public along_axis<C, A> {
+ protected:
+  using along_axis<C, A>::along_axis, along_axis<C, A>::inner_;
+
+ public:
+  using typename along_axis<C, A>::stream;
 
   template <class S, class Q>
   void prepare(S& s, Q q, stream on) const {
@@ -85,12 +102,6 @@ class queries_at_home {
   void close_backward(S& s, Q of_q, stream on) const {
     inner_.close_backward(s.inner, of_q, on);
   }
-
- protected:
-  queries_at_home(C comm, A inner) : comm_(comm), inner_(inner) {}
-
-  mutable C comm_;
-  A inner_;
 };
 
 }  // namespace ringfold

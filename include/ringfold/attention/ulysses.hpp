@@ -33,6 +33,7 @@ class ulysses_attention {
   template <class P>
   using gradient_sum = gradient_sum_t<A, P>;
   static constexpr bool is_canonical = ringfold::is_canonical<A>;
+  static constexpr bool closes_in_any_base = ringfold::closes_in_any_base<A>;
 
   ulysses_attention(C comm, A inner) : comm_(comm), inner_(inner) {}
 

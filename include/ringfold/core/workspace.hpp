@@ -46,6 +46,19 @@ class arena {
     return made;
   }
 
+  /// Lets f(0) .. f(count - 1) take the same memory one after the other, for what is used one at a time.
+  template <class F>
+  void take_in_turn(int count, F f) {
+    extent const first = used_;
+    extent most = first;
+    for (int turn = 0; turn < count; ++turn) {
+      used_ = first;
+      f(turn);
+      most = used_ > most ? used_ : most;
+    }
+    used_ = most;
+  }
+
   extent used() const { return used_; }
   bool measuring() const { return base_ == nowhere; }
 

@@ -51,8 +51,10 @@ concept has_close = has_state<A, P, Stream> &&
 
 /// An attention for problems P: a state is opened, keys are folded into it any number of times, and it is closed.
 ///
-/// - `state(p, arena)` takes all memory there will be; it touches none, so a measuring arena tells the bytes.
-/// - `prepare(s, q, stream)` starts queries q [batch, row, query head, dim]; the state may be reused for the next call.
+/// - `state(p, arena)` takes all memory there will be; it touches none, so a measuring arena tells the bytes. A state is
+///   movable, and keeps nothing in that memory between close() and prepare(): states that are used in turn may share it.
+/// - `prepare(s, q, stream)` starts queries q [batch, row, query head, dim], which stay readable until close(): where
+///   queries travel, they are read again with each block. The state may be reused for the next call.
 /// - `accumulate(s, block, stream)` folds one block in; absent blocks change nothing. Blocks come in any number and
 ///   order, each (query, key) pair at most once.
 /// - `close(s, partial, stream)` writes the normalised output and the log-sum-exp. Rows that saw nothing: 0 and -inf.
@@ -89,6 +91,12 @@ struct gradient_sum_of<A, P> {
 template <class A, class P>
 using gradient_sum_t = typename detail::gradient_sum_of<A, P>::type;
 
+/// Whether close() writes logarithms of whatever base the partial is of. Of base 2 they are rounded once, as scores are;
+/// natural ones twice. An attention that does says so by `static constexpr bool closes_in_any_base = true`, and who has an
+/// inner one passes it on.
+template <class A>
+inline constexpr bool closes_in_any_base = requires { requires A::closes_in_any_base; };
+
 /// Whether results are the same bits at any rank count and under any schedule, as canonical() promises. Such an attention
 /// says so by `static constexpr bool is_canonical = true`, and who has an inner one passes it on.
 ///
@@ -117,7 +125,8 @@ concept has_backward =
 /// An attention with a backward pass: the same three verbs once more.
 ///
 /// - `backward_state(p, arena)` takes all memory, as state() does.
-/// - `prepare_backward(s, q, cotangent, stream)` starts queries with what is known of their results.
+/// - `prepare_backward(s, q, cotangent, stream)` starts queries with what is known of their results; all of it stays
+///   readable until close_backward().
 /// - `accumulate_backward(s, block, gradient, stream)` adds the block's part to the queries' gradient, which is in the
 ///   state, and these queries' part to the block's. Absent blocks change nothing, and their gradient has no memory;
 ///   that of a block that is only on its way through, as no query here needs it, may have none either.

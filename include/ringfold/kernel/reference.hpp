@@ -77,6 +77,8 @@ A score_of(const P& p, A dot, A factor, const token_pair& at) {
 /// Numbers that are not finite go through IEEE arithmetic. Memory: batch * rows * heads * (dim + value_dim + 2) accumulators.
 /// Source: Milakov and Gimelshein, Online normalizer calculation for softmax (2018).
 struct reference_kernel : local_attention {
+  static constexpr bool closes_in_any_base = true;
+
   /// \throws size_overflow, or usage_error when the arena is too small.
   template <class P>
   detail::reference_state<P> state(const P& p, arena<host_space>& memory) const {

@@ -80,11 +80,17 @@ class layout {
   /// The layout after the ranks along one axis have put their shards together: each of them then holds them all,
   /// one shard after the other. Owners keep their numbers.
   layout merged(axis along) const {
+    return merged(along, [](int, int) { return true; });
+  }
+  /// As above, without the shards of owners for which joins(holder, owner) is false.
+  template <class Joins>
+  layout merged(axis along, Joins joins) const {
     std::vector<std::vector<segment>> owners(static_cast<std::size_t>(ranks()));
     for (int owner = 0; owner < ranks(); ++owner) {
       int const first = owner - owner / along.stride % along.count * along.stride;
       auto& whole = owners[static_cast<std::size_t>(owner)];
       for (int member = 0; member < along.count; ++member) {
+        if (!joins(owner, first + member * along.stride)) continue;
         auto const part = segments(first + member * along.stride);
         whole.insert(whole.end(), part.begin(), part.end());
       }

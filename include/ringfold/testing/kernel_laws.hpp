@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstring>
+
 #include <ringfold/kernel/attention.hpp>
 #include <ringfold/testing/attention_cases.hpp>
 
@@ -15,6 +17,8 @@ class law_memory {
  public:
   explicit law_memory(extent bytes) : chunks_(static_cast<std::size_t>(bytes / 64 + 1)), bytes_(bytes) {}
   arena<> fresh() { return {chunks_.data(), bytes_}; }
+  /// Leaves no number as it was.
+  void wipe() { std::memset(chunks_.data(), 0xff, chunks_.size() * sizeof(chunk)); }
 
  private:
   struct alignas(64) chunk {
@@ -43,12 +47,14 @@ class kernel_at_work {
     arena<> measure;
     (void)kernel_.state(problem_, measure);
     bytes_ = measure.used();
+    q_ = rows_of<T>(case_.q, case_.tokens, owner_, case_.of.batch, case_.of.heads * case_.of.dim);
   }
 
   /// Opens a state and lets `work(*this, state)` use it; then what was taken must be what was measured.
   template <class Work>
   rows_result<accumulate_t<T>> run(Work work) {
     law_memory memory(bytes_);
+    memory_ = &memory;
     arena<> given = memory.fresh();
     auto state = kernel_.state(problem_, given);
     if (given.used() != bytes_) {
@@ -70,9 +76,8 @@ class kernel_at_work {
 
   template <class S>
   void prepare(S& state) {
-    auto const q = rows_of<T>(case_.q, case_.tokens, owner_, case_.of.batch, case_.of.heads * case_.of.dim);
     extent const rows = case_.tokens.rows(owner_);
-    kernel_.prepare(state, view<const T, 4>(dense(q.data(), case_.of.batch, rows, case_.of.heads, case_.of.dim)),
+    kernel_.prepare(state, view<const T, 4>(dense(q_.data(), case_.of.batch, rows, case_.of.heads, case_.of.dim)),
                     host_stream{});
   }
 
@@ -108,6 +113,9 @@ class kernel_at_work {
     kernel_.accumulate(state, nothing, host_stream{});
   }
 
+  /// Another state uses the memory.
+  void wipe() { memory_->wipe(); }
+
   const attention_case& described() const { return case_; }
   bool needs(int key_owner) const { return kernel_.needs(problem_, owner_, key_owner); }
 
@@ -116,6 +124,8 @@ class kernel_at_work {
   const attention_case& case_;
   problem_type problem_;
   int owner_;
+  std::vector<T> q_;
+  law_memory* memory_ = nullptr;
   extent bytes_ = 0;
 };
 
@@ -133,7 +143,7 @@ void definition_law(const Kernel& kernel, const testing::attention_case& c, int 
   testing::agree("definition, lse", got.lse, lse, bound);
 }
 
-/// prepare() starts afresh; absent blocks, and blocks of nobody's need, change no bit.
+/// prepare() starts afresh, whatever other states did to its memory meanwhile; absent blocks, and blocks of nobody's need, change no bit.
 template <class T, class Kernel>
 void state_law(const Kernel& kernel, const testing::attention_case& c, int owner) {
   testing::detail::kernel_at_work<T, Kernel> work(kernel, c, owner);
@@ -143,6 +153,11 @@ void state_law(const Kernel& kernel, const testing::attention_case& c, int owner
     w.prepare(state), w.fold_all(state);
   });
   if (!(once == again)) throw law_violation(say("a state is used again: prepare() did not start afresh"));
+  auto const in_turn = work.run([](auto& w, auto& state) {
+    w.prepare(state), w.fold_all(state), w.wipe();
+    w.prepare(state), w.fold_all(state);
+  });
+  if (!(once == in_turn)) throw law_violation(say("states in turn: prepare() trusts what memory held before"));
   int const ranks = c.tokens.ranks();
   auto const padded = work.run([ranks](auto& w, auto& state) {
     w.prepare(state);

@@ -94,6 +94,11 @@ class traced<A> {
   using stream = typename A::stream;
   using space = typename stream::space;
 
+  static constexpr bool is_canonical = ringfold::is_canonical<A>;
+  static constexpr bool closes_in_any_base = ringfold::closes_in_any_base<A>;
+  template <class P>
+  using gradient_sum = gradient_sum_t<A, P>;
+
   traced(A inner, trace_track& track) : inner_(std::move(inner)), track_(&track) {}
 
   int ranks() const { return inner_.ranks(); }

@@ -43,6 +43,8 @@ namespace ringfold::inline RINGFOLD_SIMD {
 /// Source: Dao, FlashAttention-2 (2023), turned so that queries are lanes.
 class flash_kernel : public detail::flash_backward {
  public:
+  static constexpr bool closes_in_any_base = true;
+
   /// \throws usage_error when a sequence is too long for 32-bit positions, or the arena too small.
   template <class P>
   detail::flash_state<P> state(const P& p, arena<host_space>& memory) const {

@@ -341,4 +341,107 @@ inline sent double_ring_backward_traffic(const traffic& t, int me, int local) {
   return made;
 }
 
+namespace detail {
+
+/// What a row of queries weighs on its way to keys, and what comes back of it.
+struct query_weight {
+  number there, back;
+};
+inline query_weight forward_weight(const traffic& t) {
+  return {t.batch * t.heads * t.dim * t.element_bytes, t.batch * t.heads * (t.value_dim + 1) * t.sum_bytes};
+}
+inline query_weight backward_weight(const traffic& t) {
+  return {t.batch * t.heads * ((t.dim + t.value_dim) * t.element_bytes + 2 * t.sum_bytes),
+          t.batch * t.heads * t.dim * t.sum_bytes};
+}
+
+/// Whose queries see whose keys: [rank with the keys][rank with the queries].
+inline std::vector<std::vector<bool>> audience(const traffic& t) {
+  std::vector<std::vector<bool>> made;
+  for (const auto& keys : t.keys) {
+    made.emplace_back();
+    for (const auto& queries : t.queries) made.back().push_back(sees(queries, keys, t.left, t.right));
+  }
+  return made;
+}
+
+/// Queries go from rank to the rank before it, as far as anybody's keys are seen; what comes of them straight back.
+inline sent add_query_ring(const traffic& t, int me, query_weight row) {
+  int const size = static_cast<int>(t.keys.size());
+  auto const seen = audience(t);
+  auto const wants = [&](int rank, int origin) {
+    return seen[static_cast<std::size_t>(rank)][static_cast<std::size_t>(origin)];
+  };
+  auto const before = [size](int rank, int steps) { return (rank + size - steps) % size; };
+  std::vector<int> reach(t.keys.size(), 0);  // the steps that a rank's queries make
+  for (int origin = 0; origin < size; ++origin) {
+    for (int step = 1; step < size; ++step) {
+      if (wants(before(origin, step), origin)) reach[static_cast<std::size_t>(origin)] = step;
+    }
+  }
+  sent made;
+  for (int step = 1; step < size; ++step) {
+    int const leaving = (me + step - 1) % size, coming = (me + step) % size, reader = before(me, step);
+    bool const sends = reach[static_cast<std::size_t>(leaving)] >= step;
+    bool const receives = reach[static_cast<std::size_t>(coming)] >= step;
+    if (sends) made.add(count(t.queries, leaving) * row.there);
+    if (wants(me, coming)) made.add(count(t.queries, coming) * row.back);
+    made.steps += (sends || receives) + (wants(me, coming) || wants(reader, me));
+  }
+  return made;
+}
+
+inline sent add_split_kv(const traffic& t, int me, bool tree, query_weight row) {
+  int const size = static_cast<int>(t.keys.size());
+  auto holds = audience(t);  // who has something of whose: in a tree, also what it was handed
+  auto const at = [&](int rank, int owner) {
+    return holds[static_cast<std::size_t>(rank)][static_cast<std::size_t>(owner)];
+  };
+  sent made;
+  bool meets = false;
+  for (int other = 0; other < size; ++other) {
+    if (other == me) continue;
+    if (at(other, me)) made.add(count(t.queries, me) * row.there);
+    if (at(me, other) && !tree) made.add(count(t.queries, other) * row.back);
+    meets = meets || at(other, me) || at(me, other);
+  }
+  made.steps += tree ? meets : 2 * meets;
+  for (int reach = 1; tree && reach < size; reach *= 2) {
+    bool busy = false;
+    for (int owner = 0; owner < size; ++owner) {
+      for (int distance = reach; distance < size; distance += 2 * reach) {
+        int const rank = (owner + distance) % size, to = (owner + distance - reach) % size;
+        if (!at(rank, owner)) continue;
+        holds[static_cast<std::size_t>(to)][static_cast<std::size_t>(owner)] = true;
+        if (rank == me) made.add(count(t.queries, owner) * row.back);
+        busy = busy || rank == me || to == me;
+      }
+    }
+    made.steps += busy;
+  }
+  return made;
+}
+
+}  // namespace detail
+
+/// query_ring(ranks, kernel), forward and backward.
+inline sent query_ring_traffic(const traffic& t, int me) {
+  if (t.batch == 0) return {};
+  return detail::add_query_ring(t, me, detail::forward_weight(t));
+}
+inline sent query_ring_backward_traffic(const traffic& t, int me) {
+  if (t.batch == 0) return {};
+  return detail::add_query_ring(t, me, detail::backward_weight(t));
+}
+
+/// split_kv(ranks, kernel), forward and backward; what comes back does so at once or through a tree.
+inline sent split_kv_traffic(const traffic& t, int me, bool tree) {
+  if (t.batch == 0) return {};
+  return detail::add_split_kv(t, me, tree, detail::forward_weight(t));
+}
+inline sent split_kv_backward_traffic(const traffic& t, int me, bool tree) {
+  if (t.batch == 0) return {};
+  return detail::add_split_kv(t, me, tree, detail::backward_weight(t));
+}
+
 }  // namespace ringfold::examples

@@ -65,8 +65,8 @@ void check_pairs(const layout& tokens, schedules::name which, band mask) {
   CHECK(wrong == 0);
 }
 
-// Scores that are integers in units of log2, and small integer values: every sum is exact, so any merge order must
-// give the same bits.
+// Scores that are integers in units of log2, and small integer values: every sum is exact, so any order of blocks must
+// give the same bits. Partials that are closed and merged are rounded, and left out.
 template <class Kernel>
 void check_bits(Kernel kernel, const layout& tokens, schedules::name which, band mask, extent dim) {
   extent const n = tokens.tokens();
@@ -112,7 +112,7 @@ TEST_CASE("every allowed pair is merged exactly once, by every schedule over eve
   }
 }
 
-TEST_CASE("exact sums have the same bits in any merge order, through both kernels") {
+TEST_CASE("exact sums have the same bits in any order of blocks, through both kernels") {
 #ifdef RINGFOLD_SANITIZED
   std::vector<int> const sizes = {2, 6};
 #else
@@ -122,7 +122,7 @@ TEST_CASE("exact sums have the same bits in any merge order, through both kernel
     for (extent const n : {29, 200}) {
       for (const layout& tokens : layouts(n, ranks)) {
         for (auto const which : schedules::names) {
-          if (schedules::refused(which, ranks, 6)) continue;
+          if (schedules::refused(which, ranks, 6) || schedules::merges(which)) continue;
           CAPTURE(ranks);
           CAPTURE(n);
           CAPTURE(static_cast<int>(which));

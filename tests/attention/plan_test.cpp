@@ -36,13 +36,22 @@ TEST_CASE("no schedule allocates in a step once it has run before" * doctest::sk
       auto const q = sharded::scatter<bf16>(e.q, e.tokens, me, order, 1, 4, 8);
       auto const k = sharded::scatter<bf16>(e.k, e.tokens, me, order, 1, 2, 8);
       auto const v = sharded::scatter<bf16>(e.v, e.tokens, me, order, 1, 2, 8);
-      auto const out = sharded::make_shard<bf16>(order, 1, e.tokens.rows(me), 4, 8);
+      extent const rows = e.tokens.rows(me);
+      auto const room = [&](extent heads) { return sharded::make_shard<bf16>(order, 1, rows, heads, 8); };
+      auto const out = room(4), dq = room(4), dk = room(2), dv = room(2);
+      std::vector<float> lses(static_cast<std::size_t>(rows * 4));
+      auto const lse = dense(lses.data(), 1, rows, 4);
       schedules::with(which, comm, reference_kernel{}, [&](auto attend) {
         plan run(attend, e.problem());
+        backward_plan back(attend, e.problem());
+        auto const call = [&] {
+          run.forward(q, k, v, out.whole, lse);
+          back.backward(q, k, v, out.whole, lse, q, dq.whole, dk.whole, dv.whole);
+        };
         // How far ranks run apart decides when the mailboxes have grown to what they need.
-        for (int i = 0; i < 300; ++i) run.forward(q, k, v, out.whole);
+        for (int i = 0; i < 200; ++i) call();
         long const before = allocations::here;
-        for (int i = 0; i < 50; ++i) run.forward(q, k, v, out.whole);
+        for (int i = 0; i < 30; ++i) call();
         if (allocations::here != before) {
           throw usage_error(say("schedule %d: %ld allocations", static_cast<int>(which), allocations::here - before));
         }

@@ -1,8 +1,10 @@
-// Compiled, not run: ring, gather, direct, Ulysses and their nestings over device memory, and the core as device code.
+// Compiled, not run: every attention and some nestings over device memory, and the core as device code.
 #include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/plan.hpp>
+#include <ringfold/attention/query_ring.hpp>
 #include <ringfold/attention/ring.hpp>
+#include <ringfold/attention/split_kv.hpp>
 #include <ringfold/attention/ulysses.hpp>
 #include <ringfold/collective/reduce_scatter.hpp>
 #include <ringfold/comm/self.hpp>
@@ -40,6 +42,8 @@ void run_all(T* memory, void* scratch, cudaStream_t handle) {
   run(gather(comm, kernel), memory, scratch, handle);
   run(direct(comm, kernel), memory, scratch, handle);
   run(ulysses(comm, kernel), memory, scratch, handle);
+  run(query_ring(comm, kernel), memory, scratch, handle);
+  run(split_kv(comm, kernel), memory, scratch, handle);
   run(ulysses(g.row(), ring(g.col(), kernel)), memory, scratch, handle);
   run(ring(g.col(), ring(g.row(), kernel)), memory, scratch, handle);
 }

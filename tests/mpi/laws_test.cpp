@@ -2,7 +2,9 @@
 
 #include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
+#include <ringfold/attention/query_ring.hpp>
 #include <ringfold/attention/ring.hpp>
+#include <ringfold/attention/split_kv.hpp>
 #include <ringfold/attention/ulysses.hpp>
 #include <ringfold/kernel/reference.hpp>
 #include <ringfold/testing/attention_laws.hpp>
@@ -45,6 +47,9 @@ TEST_CASE("the laws of an attention over ranks") {
   attention_laws<float>(gather(comm, reference_kernel{}));
   attention_laws<float>(direct(comm, reference_kernel{}));
   attention_laws<float>(ulysses(ranks.row(), ring(ranks.col(), reference_kernel{})));
+  attention_laws<float>(query_ring(comm, reference_kernel{}));
+  attention_laws<float>(split_kv(comm, reference_kernel{}, reduction::tree));
+  attention_laws<float>(query_ring(ranks.col(), split_kv(ranks.row(), reference_kernel{})));
 }
 
 TEST_CASE("the laws of a backward pass over ranks") {
@@ -55,4 +60,7 @@ TEST_CASE("the laws of a backward pass over ranks") {
   backward_laws<bf16>(gather(comm, reference_kernel{}));
   backward_laws<bf16>(direct(comm, reference_kernel{}));
   backward_laws<float>(ulysses(ranks.row(), ring(ranks.col(), reference_kernel{})));
+  backward_laws<float>(query_ring(comm, reference_kernel{}));
+  backward_laws<float>(split_kv(comm, reference_kernel{}, reduction::tree));
+  backward_laws<float>(query_ring(ranks.col(), split_kv(ranks.row(), reference_kernel{})));
 }

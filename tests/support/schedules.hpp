@@ -11,7 +11,9 @@
 #include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/plan.hpp>
+#include <ringfold/attention/query_ring.hpp>
 #include <ringfold/attention/ring.hpp>
+#include <ringfold/attention/split_kv.hpp>
 #include <ringfold/attention/ulysses.hpp>
 #include <ringfold/comm/threads.hpp>
 #include <ringfold/core/group.hpp>
@@ -29,9 +31,26 @@ namespace schedules {
 using ringfold::extent;
 using ringfold::layout;
 
-enum class name { ring, gather, ulysses, usp, double_ring, ring_of_ulysses, gather_of_ring, direct };
-inline constexpr name names[] = {name::ring,        name::gather,          name::ulysses,        name::usp,
-                                 name::double_ring, name::ring_of_ulysses, name::gather_of_ring, name::direct};
+enum class name {
+  ring,
+  gather,
+  ulysses,
+  usp,
+  double_ring,
+  ring_of_ulysses,
+  gather_of_ring,
+  direct,
+  query_ring,
+  split_kv,
+  split_kv_by_tree,
+};
+inline constexpr name names[] = {
+    name::ring,           name::gather, name::ulysses,    name::usp,      name::double_ring,      name::ring_of_ulysses,
+    name::gather_of_ring, name::direct, name::query_ring, name::split_kv, name::split_kv_by_tree,
+};
+
+/// Whether partials are closed and merged on their way: output and weight are rounded then, sums are not exact.
+inline bool merges(name which) { return which >= name::query_ring; }
 
 /// The largest divisor of P whose square does not exceed P: the columns of the grid that two-level schedules use.
 inline int columns(int ranks) {
@@ -64,10 +83,15 @@ void with(name which, C comm, Kernel kernel, F f) {
     case name::ring_of_ulysses: return f(ring(g.col(), ulysses(g.row(), kernel)));
     case name::gather_of_ring: return f(gather(g.col(), ring(g.row(), kernel), 2));
     case name::direct:
+    case name::query_ring:
+    case name::split_kv:
+    case name::split_kv_by_tree:
       if constexpr (is_canonical<Kernel>) {
-        throw usage_error(say("direct takes no canonical kernel"));
+        throw usage_error(say("these take no canonical kernel"));
       } else {
-        return f(direct(comm, kernel));
+        if (which == name::direct) return f(direct(comm, kernel));
+        if (which == name::query_ring) return f(query_ring(comm, kernel));
+        return f(split_kv(comm, kernel, which == name::split_kv ? reduction::all_to_all : reduction::tree));
       }
   }
 }
@@ -224,6 +248,9 @@ bool expected(const experiment<T>& e, name which, int rank, ringfold::examples::
     case name::usp: sent = usp_traffic(t, rank, across); return true;
     case name::double_ring: sent = double_ring_traffic(t, rank, across); return true;
     case name::direct: sent = direct_traffic(t, rank); return true;
+    case name::query_ring: sent = query_ring_traffic(t, rank); return true;
+    case name::split_kv: sent = split_kv_traffic(t, rank, false); return true;
+    case name::split_kv_by_tree: sent = split_kv_traffic(t, rank, true); return true;
     default: return false;
   }
 }
@@ -324,6 +351,9 @@ bool expected_backward(const experiment<T>& e, name which, int rank, ringfold::e
     case name::usp: sent = usp_backward_traffic(t, rank, across); return true;
     case name::double_ring: sent = double_ring_backward_traffic(t, rank, across); return true;
     case name::direct: sent = direct_backward_traffic(t, rank); return true;
+    case name::query_ring: sent = query_ring_backward_traffic(t, rank); return true;
+    case name::split_kv: sent = split_kv_backward_traffic(t, rank, false); return true;
+    case name::split_kv_by_tree: sent = split_kv_backward_traffic(t, rank, true); return true;
     default: return false;
   }
 }

@@ -41,6 +41,7 @@ class open_backward_state {
 
 /// ringfold::flash_kernel, with states whose types the schedules need not see.
 struct kernel : ringfold::local_attention {
+  static constexpr bool closes_in_any_base = true;
   template <class T>
   using opened = std::shared_ptr<open_state<T>>;
   template <class T>

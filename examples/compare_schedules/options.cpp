@@ -109,7 +109,8 @@ options parse(int argc, char** argv, launched by_mpirun) {
     return app.add_option(name, to, what)->type_name(type);
   };
   add("--ranks", ranks, "P", "Number of ranks, threads of this process (default 4); under mpirun its own");
-  add("--schedule", o.schedule_text, "NAMES", "all (default), or some of ring,gather,ulysses,usp,double_ring,direct");
+  add("--schedule", o.schedule_text, "NAMES",
+      "all (default), or some of ring,gather,ulysses,usp,double_ring,direct,query_ring,split_kv");
   add("--seq", seq, "N", "Tokens (default 1024, or the input's)");
   add("--batch", batch, "B", "Sequences at once (default 1, or the input's)");
   add("--heads", heads, "H", "Query heads (default 8, or the input's)");

@@ -46,6 +46,10 @@ const schedule schedules[schedule_count] = {
      one},
     {"direct", prepare_direct, [](const traffic& t, int rank) { return direct_traffic(t, rank); },
      [](const traffic& t, int rank) { return direct_backward_traffic(t, rank); }, false, one},
+    {"query_ring", prepare_query_ring, [](const traffic& t, int rank) { return query_ring_traffic(t, rank); },
+     [](const traffic& t, int rank) { return query_ring_backward_traffic(t, rank); }, false, one},
+    {"split_kv", prepare_split_kv, [](const traffic& t, int rank) { return split_kv_traffic(t, rank, false); },
+     [](const traffic& t, int rank) { return split_kv_backward_traffic(t, rank, false); }, false, one},
 };
 
 std::string refusal(const schedule& s, int ranks, extent heads) {

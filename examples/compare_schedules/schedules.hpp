@@ -22,7 +22,8 @@ struct any_rank;
 /// Makes a schedule ready on one rank, for one attention.
 using preparation = std::unique_ptr<call>(const experiment& e, const any_rank& rank, ringfold::counters& book,
                                           ringfold::trace_track& track);
-preparation prepare_ring, prepare_gather, prepare_ulysses, prepare_usp, prepare_double_ring, prepare_direct;
+preparation prepare_ring, prepare_gather, prepare_ulysses, prepare_usp, prepare_double_ring, prepare_direct,
+    prepare_query_ring, prepare_split_kv;
 
 /// What a rank must send in one call, worked out without the library.
 using expectation = ringfold::examples::sent(const ringfold::examples::traffic& t, int rank);
@@ -38,8 +39,8 @@ struct schedule {
 /// The largest divisor of the ranks whose square does not exceed them: the columns of a two-level schedule.
 int columns_of(int ranks);
 
-/// ring, gather, ulysses, usp, double_ring and direct.
-inline constexpr int schedule_count = 6;
+/// ring, gather, ulysses, usp, double_ring, direct, query_ring and split_kv.
+inline constexpr int schedule_count = 8;
 extern const schedule schedules[schedule_count];
 
 /// Why a schedule cannot run on so many ranks and heads, and what is allowed; empty when it can.

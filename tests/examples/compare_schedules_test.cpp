@@ -110,7 +110,8 @@ void check(const json& one) {
   }
 }
 
-std::vector<std::string> const every{"ring", "gather", "ulysses", "usp", "double_ring", "direct"};
+std::vector<std::string> const every{"ring",        "gather", "ulysses",    "usp",
+                                     "double_ring", "direct", "query_ring", "split_kv"};
 
 }  // namespace
 
@@ -127,6 +128,12 @@ TEST_CASE("a backward pass is run, counted and held against the definition") {
   CHECK(all[0]["bytes_sent_backward"] == 2 * 3 * block);
   CHECK(all[0]["steps_backward"] == 2 * 3);
   CHECK(all[1]["bytes_sent_backward"] == 2 * 3 * block);
+  // Where queries travel, 8 query heads: q, dout, lse and delta there, and dq back.
+  std::int64_t const rows = 16 * 8 * ((16 + 8) + 2 + 16) * 4;
+  CHECK(all[6]["bytes_sent_backward"] == 3 * rows);
+  CHECK(all[6]["steps_backward"] == 2 * 3);
+  CHECK(all[7]["bytes_sent_backward"] == 3 * rows);
+  CHECK(all[7]["steps_backward"] == 2);
 }
 
 TEST_CASE("every feature, alone and together, by every schedule") {
@@ -206,6 +213,11 @@ TEST_CASE("the JSON has these fields, of these types") {
   CHECK(all[4]["bytes_sent_max"] == 3 * block);
   CHECK(all[5]["bytes_sent_max"] == 3 * block);  // the window sees everything
   CHECK(all[5]["steps"] == 1);
+  // Where queries travel, 8 query heads: q there, an output with its lse back.
+  CHECK(all[6]["bytes_sent_max"] == 3 * 16 * 8 * (16 + (8 + 1)) * 4);
+  CHECK(all[6]["steps"] == 2 * 3);
+  CHECK(all[7]["bytes_sent_max"] == 3 * 16 * 8 * (16 + (8 + 1)) * 4);
+  CHECK(all[7]["steps"] == 2);
 }
 
 TEST_CASE("real input: every layer, on 1 to 8 ranks, by every schedule") {
@@ -252,7 +264,8 @@ TEST_CASE("every pair of type and mask, over layouts, head ratios and ranks") {
 
 TEST_CASE("all leaves out what cannot run, and says why") {
   json const all = results("--ranks 5 --heads 4 --seq 20 --repeat 1");
-  CHECK(names_of(all) == std::vector<std::string>{"ring", "gather", "usp", "double_ring", "direct"});
+  CHECK(names_of(all) ==
+        std::vector<std::string>{"ring", "gather", "usp", "double_ring", "direct", "query_ring", "split_kv"});
   outcome const did = run("--ranks 5 --heads 4 --seq 20 --repeat 1");
   CHECK(did.out.find("left out: 5 ranks share 4 query heads; allowed: at most 4") != std::string::npos);
   CHECK(did.out.find("\nRIGHT: ") != std::string::npos);
@@ -330,7 +343,8 @@ TEST_CASE("bad input: one line that names argument, value and what is allowed, e
       {"--speed 3", "unknown argument --speed: allowed: --help --ranks "},
       {"ring", "unknown argument ring: allowed: "},
       {"--schedule ring,rong",
-       "--schedule ring,rong: allowed: all, or some of ring, gather, ulysses, usp, double_ring, direct"},
+       "--schedule ring,rong: allowed: all, or some of ring, gather, ulysses, usp, double_ring, direct, query_ring, "
+       "split_kv"},
       {"--schedule ring,", "--schedule ring,: allowed: all"},
       {"--schedule ring,ring", "--schedule ring,ring: allowed: each name once"},
       {"--schedule ulysses --ranks 5 --heads 4", "--schedule ulysses: 5 ranks share 4 query heads; allowed: at most 4"},

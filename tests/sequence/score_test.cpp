@@ -141,6 +141,11 @@ TEST_CASE("what cannot be is refused with one line, before there is a problem") 
   CHECK_THROWS_WITH_AS(softcap(3e38), "softcap: a cap of 3e+38; it must be in [1e-30, 1e30]", usage_error);
   CHECK_THROWS_WITH_AS(dropout(1, 1), "dropout: a probability of 1; it must be in [0, 1)", usage_error);
   CHECK_THROWS_WITH_AS(dropout(-0.1, 1), "dropout: a probability of -0.1; it must be in [0, 1)", usage_error);
+  for (double const scale : {1e39, -1e39, static_cast<double>(INFINITY), static_cast<double>(NAN)}) {
+    CHECK_THROWS_AS(make_problem<float>(on, of, causal(), scaled{scale}), usage_error);
+  }
+  CHECK_THROWS_WITH_AS(make_problem<float>(on, of, causal(), scaled{1e39}),
+                       "problem: a scale of 1e+39; it must be in [-1e30, 1e30]", usage_error);
   CHECK_THROWS_WITH_AS(alibi(0), "alibi: 0 heads; at least 1 is needed", usage_error);
   CHECK_THROWS_WITH_AS(alibi(3, -(extent{1} << 40)), "alibi: an offset of -1099511627776; at most 2^30 either way",
                        usage_error);

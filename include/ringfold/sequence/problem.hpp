@@ -74,8 +74,9 @@ problem<T, Mask, scored<Parts>> make_problem(layout queries, layout keys, shape 
     throw shape_error(
         say("problem: %lld heads are not a multiple of %lld kv heads", number(s.heads), number(s.kv_heads)));
   }
-  if (!(score.scale - score.scale == 0))
-    throw usage_error(say("problem: a scale of %g; it must be finite", score.scale));
+  if (!(score.scale >= -1e30 && score.scale <= 1e30)) {  // sums may be floats
+    throw usage_error(say("problem: a scale of %g; it must be in [-1e30, 1e30]", score.scale));
+  }
   if (queries.ranks() == 0 || queries.ranks() != keys.ranks()) {
     throw shape_error(say("problem: queries lie on %d ranks, keys on %d; both need the same number, at least 1",
                           queries.ranks(), keys.ranks()));

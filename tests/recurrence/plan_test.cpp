@@ -12,70 +12,24 @@ using namespace recurrences;
 
 namespace {
 
-/// Bytes of one state and of one element of all heads.
-template <class T>
-extent state_bytes(const experiment& e) {
-  return e.states() * static_cast<extent>(sizeof(accumulate_t<T>));
-}
-template <class T, gating Gates>
-extent element_bytes(const experiment& e) {
-  extent const gates = Gates == gating::none ? 0 : e.size.batch * e.size.heads * e.gate_width();
-  return state_bytes<T>(e) + gates * static_cast<extent>(sizeof(accumulate_t<T>));
-}
-
-/// A state goes wherever the next token of a document lies on another rank.
-std::vector<extent> chain_bytes(const experiment& e, extent state) {
-  std::vector<int> owner(static_cast<std::size_t>(e.tokens.tokens()));
-  for (int rank = 0; rank < e.tokens.ranks(); ++rank) {
-    e.tokens.for_each_position(rank, [&](extent, extent at) { owner[static_cast<std::size_t>(at)] = rank; });
-  }
-  std::vector<extent> made(static_cast<std::size_t>(e.tokens.ranks()));
-  for (int document = 0; document < e.packed.count(); ++document) {
-    for (extent t = e.packed.first(document); t + 1 < e.packed.end(document); ++t) {
-      int const here = owner[static_cast<std::size_t>(t)], next = owner[static_cast<std::size_t>(t + 1)];
-      if (here != next) made[static_cast<std::size_t>(here)] += state;
-    }
-  }
-  return made;
-}
-
 template <class T, gating Gates, class Schedule>
 void check(const experiment& e, Schedule schedule, extent chunk, with_states with, sharded::memory_order order) {
-  auto const result = forward<T, Gates>(e, schedule, chunk, with, order);
-  // A sum of n terms is off by at most n roundings of their sizes; chunks and scans make about so many.
-  double const unit = 30 * roundoff<accumulate_t<T>> + (sizeof(T) == 2 ? roundoff<T> : 0);
-  CHECK(off(result.got.out, e.made.out, e.absolute.out, unit) <= 1);
-  if (e.tokens.tokens() > 0 && with.final) {
-    CHECK(off(result.got.final, e.made.final, e.absolute.final, 30 * roundoff<accumulate_t<T>>) <= 1);
-  }
+  CAPTURE(e.tokens.ranks());
+  CAPTURE(e.tokens.tokens());
+  CAPTURE(chunk);
+  auto const result = run<T, Gates>(e, schedule, chunk, with, order, false);
+  CHECK(right<T>(e, result.made, with, false));
   if constexpr (Schedule::carries_states) {
-    auto const bytes = chain_bytes(e, state_bytes<T>(e));
-    for (std::size_t rank = 0; rank < bytes.size(); ++rank) CHECK(result.books[rank].total_bytes() == bytes[rank]);
+    auto const bytes = chain_bytes(e, state_bytes<T>(e), false);
+    for (std::size_t rank = 0; rank < bytes.size(); ++rank) CHECK(result.forward[rank].total_bytes() == bytes[rank]);
   }
 }
 
 template <gating Gates>
 void check_everything() {
-  std::uint64_t draw = 1000 * static_cast<std::uint64_t>(Gates);
-  extent const lengths[] = {0, 1, 5, 17, 32, 41};
-  extent const chunks[] = {1, 3, 8, 64};
-  for (int const ranks : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16}) {
-    for (int kind = 0; kind < layouts; ++kind) {
-      for_each_schedule([&](auto schedule) {
-        std::mt19937_64 random(++draw);
-        extent const tokens = lengths[random() % 6], chunk = chunks[random() % 4];
-        auto const packed = documents_of(tokens, random);
-        CAPTURE(ranks);
-        CAPTURE(kind);
-        CAPTURE(tokens);
-        CAPTURE(draw);
-        experiment e(layout_of(kind, tokens, ranks, packed, random), packed, {1 + kind % 2, 2, 3, 4}, Gates, draw);
-        with_states const with{random() % 3 != 0, random() % 3 != 0};
-        if (!with.initial) e.in.initial.assign(e.in.initial.size(), 0.0), e.define();
-        check<double, Gates>(e, schedule, chunk, with, sharded::memory_orders[random() % 4]);
-      });
-    }
-  }
+  for_each_experiment(Gates, [](const experiment& e, auto schedule, extent chunk, with_states with, auto order) {
+    check<double, Gates>(e, schedule, chunk, with, order);
+  });
 }
 
 }  // namespace
@@ -118,11 +72,11 @@ TEST_CASE("bytes are those of the schedule: elements, or states") {
   for (int const ranks : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16}) {
     experiment const e(contiguous(37, ranks), documents{37}, {2, 2, 3, 4}, gating::per_row, 7);
     for_each_schedule([&](auto schedule) {
-      auto const books = forward<float, gating::per_row>(e, schedule).books;
+      auto const books = run<float, gating::per_row>(e, schedule, 4, {}, sharded::memory_order::bshd, false).forward;
       for (int rank = 0; rank < ranks; ++rank) {
         extent const messages = schedule.messages(ranks, rank);
         extent const bytes = schedule.carries_states ? (rank + 1 < ranks ? state_bytes<float>(e) : 0)
-                                                     : messages * element_bytes<float, gating::per_row>(e);
+                                                     : messages * element_bytes<float>(e);
         auto const& book = books[static_cast<std::size_t>(rank)];
         CHECK(book.total_bytes() == bytes);
         CHECK(book.bytes[static_cast<int>(role::state)] == bytes);
@@ -139,35 +93,33 @@ TEST_CASE("chains are each other and the serial fold over the same slots, bit fo
       documents const packed{13, 0, 20, 1, 7};
       auto const tokens = layout_of(kind, 41, ranks, packed, random);
       experiment const e(tokens, packed, {1, 2, 3, 4}, gating::per_row, 11);
-      auto const whole = forward<float, gating::per_row>(e, schedule::chain{});
-      auto const pieces = forward<float, gating::per_row>(e, schedule::chain{4});
-      CHECK(whole.got.out == pieces.got.out);
-      CHECK(whole.got.final == pieces.got.final);
+      auto const whole = run<float, gating::per_row>(e, schedule::chain{});
+      auto const pieces = run<float, gating::per_row>(e, schedule::chain{4});
+      CHECK(whole.made == pieces.made);
       // The same slots, all on one rank: nothing is sent, and a fold is all that is left.
       std::vector<segment> slots;
       for (const token_slot& each : slots_in_order(tokens)) slots.push_back({each.first, 1, each.count});
       experiment const serial(layout(41, {slots}), packed, {1, 2, 3, 4}, gating::per_row, 11);
-      auto const folded = forward<float, gating::per_row>(serial, schedule::chain{});
-      CHECK(whole.got.out == folded.got.out);
-      CHECK(whole.got.final == folded.got.final);
+      auto const folded = run<float, gating::per_row>(serial, schedule::chain{});
+      CHECK(whole.made == folded.made);
     }
   }
 }
 
 TEST_CASE("a sequence may be continued from its final state, bit for bit as if it had not been cut") {
   experiment e(contiguous(24, 1), documents{24}, {1, 2, 3, 4}, gating::per_token, 3, false);
-  auto const run = [&](extent first, extent count, std::vector<double> initial) {
+  auto const part_of = [&](extent first, extent count, std::vector<double> initial) {
     experiment part(contiguous(count, 1), documents{count}, e.size, e.gates, 1);
     auto const cut = [&](const std::vector<double>& from, extent width) {
       return std::vector<double>(from.begin() + first * 2 * width, from.begin() + (first + count) * 2 * width);
     };
     part.in.q = cut(e.in.q, 3), part.in.k = cut(e.in.k, 3), part.in.v = cut(e.in.v, 4);
     part.in.gates = cut(e.in.gates, 1), part.in.initial = std::move(initial);
-    return forward<float, gating::per_token>(part, schedule::chain{}, 4).got;
+    return run<float, gating::per_token>(part, schedule::chain{}).made;
   };
-  auto const first = run(0, 12, e.in.initial), second = run(12, 12, first.final);
+  auto const first = part_of(0, 12, e.in.initial), second = part_of(12, 12, first.final);
   experiment two(contiguous(24, 2), documents{24}, {1, 2, 3, 4}, gating::per_token, 3, false);
-  auto const whole = forward<float, gating::per_token>(two, schedule::chain{}, 4).got;
+  auto const whole = run<float, gating::per_token>(two, schedule::chain{}).made;
   CHECK(std::equal(first.out.begin(), first.out.end(), whole.out.begin()));
   CHECK(std::equal(second.out.begin(), second.out.end(), whole.out.begin() + static_cast<long>(first.out.size())));
   CHECK(second.final == whole.final);

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <ringfold/comm/threads.hpp>
-#include <ringfold/recurrence/plan.hpp>
+#include <ringfold/recurrence/backward_plan.hpp>
 #include <ringfold/wrap/counted.hpp>
 
 #include "sharded.hpp"
@@ -23,6 +23,7 @@ using namespace ringfold;
 /// All tokens of a sequence: [batch, token, head, ...], gates as wide as `gate`, states [batch, head, dim, value_dim].
 struct numbers {
   std::vector<double> q, k, v, gates, initial, out, final;
+  friend bool operator==(const numbers&, const numbers&) = default;
 };
 
 struct extents {
@@ -211,50 +212,127 @@ struct with_states {
   bool initial = true, final = true;
 };
 
-struct forward_result {
-  numbers got;
-  std::vector<counters> books;
+struct run_result {
+  numbers made;  ///< as experiment::made
+  std::vector<counters> forward, backward;
 };
 
-/// Runs a schedule as every rank of the experiment's layout; twice, and the second time counts.
+/// Runs a schedule as every rank of the experiment's layout, forward and then backward unless only half is wanted; each
+/// twice, and the second time counts. Gradients of gates by head are added up over the ranks.
 template <class T, gating Gates, class Schedule>
-forward_result forward(const experiment& e, Schedule schedule, extent chunk = 4, with_states with = {},
-                       sharded::memory_order order = sharded::memory_order::bshd) {
+run_result run(const experiment& e, Schedule schedule, extent chunk = 4, with_states with = {},
+               sharded::memory_order order = sharded::memory_order::bshd, bool gradients = true) {
   using A = accumulate_t<T>;
   auto const& s = e.size;
   int const ranks = e.tokens.ranks();
-  forward_result all;
-  all.books.resize(static_cast<std::size_t>(ranks));
-  all.got.out.resize(e.in.out.size());
+  run_result all;
+  all.forward.resize(static_cast<std::size_t>(ranks)), all.backward = all.forward;
+  all.made = e.in;
+  for (auto* each : {&all.made.q, &all.made.k, &all.made.v, &all.made.gates, &all.made.initial, &all.made.out}) {
+    each->assign(each->size(), 0.0);
+  }
   std::mutex guard;
   run_ranks(ranks, [&](threads comm) {
     int const me = comm.rank();
     counters book;
     auto const p = make_recurrence<T>(
         e.tokens, {.batch = s.batch, .heads = s.heads, .dim = s.dim, .value_dim = s.value_dim}, e.packed, e.scale);
-    recurrence_plan run(recurrence(counted(comm, book), schedule, decay<Gates>{chunk}), p);
+    auto const over = recurrence(counted(comm, book), schedule, decay<Gates>{chunk});
     auto const mine = [&](const std::vector<double>& from, extent dim) {
       return sharded::scatter<T>(from, e.tokens, me, order, s.batch, s.heads, dim);
     };
+    auto const empty = [&](extent dim) {
+      return sharded::make_shard<T>(order, s.batch, e.tokens.rows(me), s.heads, dim);
+    };
     auto const q = mine(e.in.q, s.dim), k = mine(e.in.k, s.dim), v = mine(e.in.v, s.value_dim);
-    sharded::shard<A> gate_memory;
+    auto const dout = mine(e.in.out, s.value_dim);
+    sharded::shard<A> gate_memory, dgate_memory;
     auto const gates = e.template gates_of<A, Gates>(me, order, gate_memory);
-    auto const out = sharded::make_shard<T>(order, s.batch, e.tokens.rows(me), s.heads, s.value_dim);
-    std::vector<A> initial(e.in.initial.begin(), e.in.initial.end()), final(initial.size(), A(7));
-    auto const state = [&](std::vector<A>& of) { return dense(of.data(), s.batch, s.heads, s.dim, s.value_dim); };
+    auto const dgates = e.template gates_of<A, Gates>(me, order, dgate_memory, true);
+    auto const out = empty(s.value_dim), dq = empty(s.dim), dk = empty(s.dim), dv = empty(s.value_dim);
+    std::vector<A> initial(e.in.initial.begin(), e.in.initial.end()), final(e.in.final.begin(), e.in.final.end()),
+        made_final(final.size(), A(7)), made_initial(final.size(), A(7));
+    auto const state = [&](std::vector<A>& of, bool given, extent slots = 1) {
+      return dense(given ? of.data() : nullptr, slots * s.batch, s.heads, s.dim, s.value_dim);
+    };
+
+    recurrence_plan forward(over, p);
+    extent const slots = forward.slots();
+    std::vector<A> entered(initial.size() * static_cast<std::size_t>(slots));
     for (int i = 0; i < 2; ++i) {
       book = {};
-      run.forward(q, k, v, gates, out.whole, with.initial ? state(initial) : view<A, 4>{},
-                  with.final ? state(final) : view<A, 4>{});
+      forward.forward(q, k, v, gates, out.whole, state(initial, with.initial), state(made_final, with.final),
+                      state(entered, gradients, slots));
     }
+    auto const forward_book = book;
+    if (gradients) {
+      recurrence_backward_plan backward(over, p);
+      for (int i = 0; i < 2; ++i) {
+        book = {};
+        backward.backward(q, k, v, gates, state(entered, true, slots), dout, dq.whole, dk.whole, dv.whole, dgates,
+                          state(final, with.final), state(made_initial, with.initial));
+      }
+    }
+
     std::lock_guard const lock(guard);
-    put(all.got.out, out.whole, e.tokens, me);
-    bool last = false;
-    e.tokens.for_each_position(me, [&](extent, extent position) { last = last || position + 1 == e.tokens.tokens(); });
-    if (last) all.got.final.assign(final.begin(), final.end());
-    all.books[static_cast<std::size_t>(me)] = book;
+    all.forward[static_cast<std::size_t>(me)] = forward_book, all.backward[static_cast<std::size_t>(me)] = book;
+    put(all.made.out, out.whole, e.tokens, me), put(all.made.q, dq.whole, e.tokens, me);
+    put(all.made.k, dk.whole, e.tokens, me), put(all.made.v, dv.whole, e.tokens, me);
+    if constexpr (Gates == gating::per_head) {
+      for (std::size_t i = 0; i < all.made.gates.size(); ++i)
+        all.made.gates[i] += static_cast<double>(dgate_memory.memory[i]);
+    } else if constexpr (Gates != gating::none) {
+      put(all.made.gates, dgate_memory.whole, e.tokens, me);
+    }
+    e.tokens.for_each_position(me, [&](extent, extent position) {
+      if (position == 0) all.made.initial.assign(made_initial.begin(), made_initial.end());
+      if (position + 1 == e.tokens.tokens()) all.made.final.assign(made_final.begin(), made_final.end());
+    });
   });
   return all;
+}
+
+/// Holds a run against the definition. A sum of n terms is off by at most n roundings of their sizes; chunks and scans
+/// make about so many as is allowed here.
+template <class T>
+bool right(const experiment& e, const numbers& got, with_states with, bool gradients) {
+  double const sums = 30 * roundoff<accumulate_t<T>>, rounded = sums + (sizeof(T) == 2 ? roundoff<T> : 0);
+  auto const near = [&](auto member, double unit) {
+    return off(got.*member, e.made.*member, e.absolute.*member, unit) <= 1;
+  };
+  bool const states = e.tokens.tokens() > 0;
+  if (!near(&numbers::out, rounded) || (states && with.final && !near(&numbers::final, sums))) return false;
+  if (!gradients) return true;
+  return near(&numbers::q, rounded) && near(&numbers::k, rounded) && near(&numbers::v, rounded) &&
+         near(&numbers::gates, sums) && (!states || !with.initial || near(&numbers::initial, sums));
+}
+
+/// Bytes of one state of all heads, and of one element.
+template <class T>
+extent state_bytes(const experiment& e) {
+  return e.states() * static_cast<extent>(sizeof(accumulate_t<T>));
+}
+template <class T>
+extent element_bytes(const experiment& e) {
+  extent const gates = e.gates == gating::none ? 0 : e.size.batch * e.size.heads * e.gate_width();
+  return state_bytes<T>(e) + gates * static_cast<extent>(sizeof(accumulate_t<T>));
+}
+
+/// What a chain sends: a state wherever the next token of a document lies on another rank, by the sender; backward, by
+/// the rank of that next token.
+inline std::vector<extent> chain_bytes(const experiment& e, extent state, bool backward) {
+  std::vector<int> owner(static_cast<std::size_t>(e.tokens.tokens()));
+  for (int rank = 0; rank < e.tokens.ranks(); ++rank) {
+    e.tokens.for_each_position(rank, [&](extent, extent at) { owner[static_cast<std::size_t>(at)] = rank; });
+  }
+  std::vector<extent> made(static_cast<std::size_t>(e.tokens.ranks()));
+  for (int document = 0; document < e.packed.count(); ++document) {
+    for (extent t = e.packed.first(document); t + 1 < e.packed.end(document); ++t) {
+      int const here = owner[static_cast<std::size_t>(t)], next = owner[static_cast<std::size_t>(t + 1)];
+      if (here != next) made[static_cast<std::size_t>(backward ? next : here)] += state;
+    }
+  }
+  return made;
 }
 
 /// Every schedule by its name.
@@ -293,6 +371,30 @@ inline documents documents_of(extent tokens, std::mt19937_64& random) {
   }
   lengths.push_back(left);
   return documents(lengths);
+}
+
+/// Every number of ranks, layout and schedule, with tokens, documents, chunks, states, gates and memory drawn for each:
+/// calls f(experiment, schedule, chunk, states, memory order).
+template <class F>
+void for_each_experiment(gating gates, F f) {
+  std::uint64_t draw = 1000 * static_cast<std::uint64_t>(gates);
+  extent const lengths[] = {0, 1, 5, 17, 32, 41}, chunks[] = {1, 3, 8, 64};
+  for (int const ranks : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16}) {
+    for (int kind = 0; kind < layouts; ++kind) {
+      for_each_schedule([&](auto schedule) {
+        std::mt19937_64 random(++draw);
+        extent const tokens = lengths[random() % 6], chunk = chunks[random() % 4];
+        auto const packed = documents_of(tokens, random);
+        with_states const with{random() % 3 != 0, random() % 3 != 0};
+        auto const order = sharded::memory_orders[random() % 4];
+        experiment e(layout_of(kind, tokens, ranks, packed, random), packed, {1 + kind % 2, 2, 3, 4}, gates, draw);
+        if (!with.initial) e.in.initial.assign(e.in.initial.size(), 0.0);
+        if (!with.final) e.in.final.assign(e.in.final.size(), 0.0);
+        if (!with.initial || !with.final) e.define();
+        f(e, schedule, chunk, with, order);
+      });
+    }
+  }
 }
 
 }  // namespace recurrences

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <ringfold/recurrence/decay_chunk.hpp>
+#include <ringfold/recurrence/decay_gradients.hpp>
 #include <ringfold/recurrence/problem.hpp>
 
 /// \file
-/// Linear attention with decay, on one rank's tokens.
+/// Linear attention with decay, on one rank's tokens, forward and backward.
 
 namespace ringfold {
 
@@ -55,9 +55,7 @@ struct decay {
         work.tokens.load(of, b, h, first, count, scale_of(p));
         work.tokens.write(work.state);
       });
-      for (extent d = 0; d < p.dim; ++d) {
-        for (extent e = 0; e < p.value_dim; ++e) into.value(b, h, d, e) = work.state[d][e];
-      }
+      detail::store_state(work.state, b, h, into.value);
     });
   }
 
@@ -88,6 +86,80 @@ struct decay {
     });
   }
 
+  /// Scratch for gradients of parts of at most so many tokens: with the states before all chunks of one head.
+  template <class A>
+  struct backward_workspace {
+    detail::decay_gradients<A> tokens;
+    detail::matrix<A> states;  ///< one behind the other
+    detail::matrix<A> dstate;
+  };
+  template <class P>
+  auto backward_workspace_for(const P& p, extent most_tokens, arena<host_space>& memory) const {
+    using A = typename P::accumulate;
+    extent const most = most_tokens < chunk ? most_tokens : chunk, chunks = (most_tokens + chunk - 1) / chunk;
+    detail::decay_gradients<A> tokens(most, p.dim, p.value_dim, memory);
+    return backward_workspace<A>{tokens,
+                                 detail::take_matrix<A>(memory, checked_multiply(chunks + 1, p.dim), p.value_dim),
+                                 detail::take_matrix<A>(memory, p.dim, p.value_dim)};
+  }
+
+  /// The element of some tokens for cotangents: how much they leave of one, and what they make of zero.
+  template <class A, class P, class Operands>
+  void summarize_backward(backward_workspace<A>& work, const P& p, const Operands& of,
+                          const decltype(Operands::v)& dout, const affine_element<A>& into) const {
+    sum_gates(of.gates, p, of.k.extents[row_axis], into.gate);
+    for_each_head(p, [&](extent b, extent h) {
+      detail::fill(work.dstate.data, A{0}, p.dim * p.value_dim);
+      for_each_chunk_backward(of.k.extents[row_axis], [&](extent first, extent count) {
+        work.tokens.load(of, dout, b, h, first, count, scale_of(p));
+        work.tokens.read_backward(work.dstate);
+      });
+      detail::store_state(work.dstate, b, h, into.value);
+    });
+  }
+
+  /// Adds to the gradients what the tokens of each chunk make of each other's: all that needs no state.
+  template <class A, class P, class Operands>
+  void within_backward(backward_workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::v)& dout,
+                       const recurrence_gradients<A>& to) const {
+    for_each_head(p, [&](extent b, extent h) {
+      for_each_chunk(of.k.extents[row_axis], [&](extent first, extent count) {
+        work.tokens.load(of, dout, b, h, first, count, scale_of(p));
+        work.tokens.from_each_other();
+        work.tokens.add_to(to, b, h, first, scale_of(p));
+      });
+    });
+  }
+
+  /// Adds what states and their cotangents make, from the state that enters and the cotangent of the one that leaves;
+  /// without memory: 0. The states before the chunks are made again.
+  template <class A, class P, class Operands>
+  void carry_backward(backward_workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::v)& dout,
+                      const view<const A, 4>& enters, const view<const A, 4>& leaves,
+                      const recurrence_gradients<A>& to) const {
+    extent const tokens = of.k.extents[row_axis];
+    auto const before = [&](extent first) {
+      return detail::matrix<A>{work.states[first / chunk * p.dim], p.value_dim};
+    };
+    for_each_head(p, [&](extent b, extent h) {
+      detail::load_state(enters, b, h, before(0), p.dim);
+      for_each_chunk(tokens, [&](extent first, extent count) {
+        auto const now = before(first), next = before(first + chunk);
+        for (extent i = 0; i < p.dim * p.value_dim; ++i) next.data[i] = now.data[i];
+        work.tokens.load(of, dout, b, h, first, count, scale_of(p));
+        work.tokens.write(next);
+      });
+      detail::load_state(leaves, b, h, work.dstate, p.dim);
+      for_each_chunk_backward(tokens, [&](extent first, extent count) {
+        work.tokens.load(of, dout, b, h, first, count, scale_of(p));
+        work.tokens.from_state(before(first));
+        work.tokens.from_cotangent(work.dstate, before(first));
+        work.tokens.add_to(to, b, h, first, scale_of(p));
+        work.tokens.read_backward(work.dstate);
+      });
+    });
+  }
+
  private:
   template <class P>
   static typename P::accumulate scale_of(const P& p) {
@@ -102,6 +174,13 @@ struct decay {
   template <class F>
   void for_each_chunk(extent tokens, F f) const {
     for (extent first = 0; first < tokens; first += chunk) f(first, tokens - first < chunk ? tokens - first : chunk);
+  }
+
+  template <class F>
+  void for_each_chunk_backward(extent tokens, F f) const {
+    for (extent first = (tokens - 1) / chunk * chunk; first >= 0 && tokens > 0; first -= chunk) {
+      f(first, tokens - first < chunk ? tokens - first : chunk);
+    }
   }
 
   /// Sums of a whole shard are in double: slow gates over many tokens would lose in float what the chunks keep.

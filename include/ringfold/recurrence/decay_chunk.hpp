@@ -77,6 +77,13 @@ void load_state(const view<const A, 4>& from, extent b, extent h, matrix<A> to, 
   }
 }
 
+template <class A>
+void store_state(matrix<A> from, extent b, extent h, const view<A, 4>& to) {
+  for (extent d = 0; d < to.extents[2]; ++d) {
+    for (extent e = 0; e < from.width; ++e) to(b, h, d, e) = from[d][e];
+  }
+}
+
 /// The tokens of a chunk of one head, and what they do with a state [dim, value_dim].
 ///
 /// Decays are made token by token, as products of numbers in [0, 1]: nothing can overflow, a gate of -inf is a factor

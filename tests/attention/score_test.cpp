@@ -96,8 +96,8 @@ TEST_CASE("a bias gets its gradient, once, from whatever rank computes a pair") 
         extent const n = 9, heads = 4;
         any_score::choice const choice{1.5, true, axes, 0.25, 3};
         any_score::bias_numbers const bias(axes, {2, heads, n, n}, 5);
-        schedules::experiment<double, band, any_score::part> e(
-            zigzag(n, ranks), {.batch = 2, .heads = heads, .kv_heads = 2, .dim = 3}, causal(), 11);
+        schedules::experiment<double> e(zigzag(n, ranks), {.batch = 2, .heads = heads, .kv_heads = 2, .dim = 3},
+                                        causal(), 11);
         oracle::sizes const sizes{2, n, n, heads, 2, 3, 3, 0, {}};
         auto const allows = [](extent i, extent j) { return j <= i; };
         auto const dout = oracle::uniform<double>(2 * n * heads * 3, 7),
@@ -118,9 +118,9 @@ TEST_CASE("a bias gets its gradient, once, from whatever rank computes a pair") 
         std::mutex guard;
         schedules::backward_outcome<double> all(e);
         run_ranks(ranks, [&](threads comm) {
-          auto mine = e;
           std::vector<double> gradient(bias.numbers.size(), 0.0);
-          mine.score = {0, any_score::make(choice, heads, bias, &gradient)};
+          schedules::experiment<double, band, any_score::learned_part> mine(
+              e.tokens, e.shape, e.mask, 11, 1.7, {0, any_score::make(choice, heads, bias, gradient)});
           if (ranks % 2 == 0) {
             schedules::run_rank_backward(mine, which, comm, flash_kernel{}, dout, dlse, all, guard, 1);
           } else {

@@ -63,15 +63,16 @@ struct bench {
   }
 
   /// The same on every rank, but where the gradient of the bias goes.
-  auto problem(std::vector<double>& gradient) const {
-    ringfold::scored<any_score::part> const score{0, any_score::make(s.score(), shape.heads, bias, &gradient)};
-    return ringfold::make_problem<T>(queries, keys, shape, make_mask(s), score);
+  template <class Mask>
+  auto problem(std::vector<double>& gradient, const Mask& mask) const {
+    ringfold::scored<any_score::learned_part> const score{0, any_score::make(s.score(), shape.heads, bias, gradient)};
+    return ringfold::make_problem<T>(queries, keys, shape, mask, score);
   }
 };
 
 /// One rank's part.
-template <class T, class C, class Kernel>
-void run_rank(bench<T>& all, C comm, Kernel kernel) {
+template <class T, class C, class Kernel, class Mask>
+void run_rank(bench<T>& all, C comm, Kernel kernel, const Mask& mask) {
   using A = ringfold::accumulate_t<T>;
   using sharded::make_shard, sharded::scatter;
   auto const& s = all.s;
@@ -95,7 +96,7 @@ void run_rank(bench<T>& all, C comm, Kernel kernel) {
   auto const lse_view = ringfold::dense(lse.data(), b, rows, shape.heads);
   auto const before = std::array{q.memory, k.memory, v.memory, dout.memory};
   schedules::with(s.which(), comm, kernel, [&](auto attend) {
-    auto const p = all.problem(dbias);
+    auto const p = all.problem(dbias, mask);
     ringfold::plan run(attend, p);
     ringfold::backward_plan back(attend, p);
     run.forward(q, k, v, o.whole, lse_view, schedules::per_head(sinks));
@@ -123,7 +124,8 @@ void run_rank(bench<T>& all, C comm, Kernel kernel) {
 
 /// Every number to within so many roundoffs of the sizes of its terms.
 ///
-/// A score of size s carries s roundoffs into its weight, once itself and once through lse; a rounded output carries its
+/// A score of size s carries s roundoffs into its weight, some times over: each part of the score, its unit, lse and the
+/// definition itself round once; a rounded output carries its
 /// own roundoff into every gradient through out * dout.
 template <class T>
 struct judge {
@@ -135,7 +137,7 @@ struct judge {
     // Inputs are below 1.7, slopes of linear biases below 0.71.
     double const dim = static_cast<double>(s.shape().dim), apart = static_cast<double>(s.queries + s.keys);
     double const score = 1.7 * 1.7 * std::sqrt(dim) + (s.level[linear] != 0 ? 0.71 * apart : 0) + 2;
-    unit = (24 + 3 * score) * roundoff<A> + (std::is_same_v<T, A> ? 0 : 2 * roundoff<T>);
+    unit = (24 + 6 * score) * roundoff<A> + (std::is_same_v<T, A> ? 0 : 2 * roundoff<T>);
   }
 
   template <class Number>
@@ -151,11 +153,11 @@ struct judge {
   }
 };
 
-template <class T, class Kernel>
-std::string run(const settings& s, Kernel kernel) {
+template <class T, class Kernel, class Mask>
+std::string run(const settings& s, Kernel kernel, const Mask& mask) {
   bench<T> all(s);
   try {
-    ringfold::run_ranks(s.size(), [&](ringfold::threads comm) { run_rank(all, comm, kernel); });
+    ringfold::run_ranks(s.size(), [&](ringfold::threads comm) { run_rank(all, comm, kernel, mask); });
   } catch (const ringfold::usage_error& e) {
     bool const expected = std::strstr(e.what(), "query heads; use at most") != nullptr;
     return expected && refused(s) ? "" : e.what();

@@ -4,6 +4,6 @@
 
 namespace everything {
 
-std::string run_f64_reference(const settings& s) { return run<double>(s, ringfold::reference_kernel{}); }
+std::string run_f64_reference(const settings& s) { return run<double>(s, ringfold::reference_kernel{}, make_mask(s)); }
 
 }  // namespace everything

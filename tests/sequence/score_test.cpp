@@ -7,6 +7,7 @@
 
 #include <ringfold/sequence/alibi.hpp>
 #include <ringfold/sequence/bias.hpp>
+#include <ringfold/sequence/documents.hpp>
 #include <ringfold/sequence/dropout.hpp>
 #include <ringfold/sequence/problem.hpp>
 
@@ -86,6 +87,20 @@ TEST_CASE("slopes of linear biases are the published ones") {
   std::vector<double> const own{1, 2};
   CHECK(alibi(own).parts(10.0, {0, 1, 3, 9}) == -2);
   CHECK(alibi(own, 4).parts(10.0, {0, 1, 3, 9}) == 6);
+}
+
+TEST_CASE("linear biases are right in documents, or refused") {
+  auto const make = [](auto mask_of, extent offset) {
+    return make_problem<float>(contiguous(8, 2), contiguous(12, 2), {.heads = 3}, mask_of, alibi(3, offset));
+  };
+  CHECK_NOTHROW(make_problem<float>(contiguous(8, 2), {.heads = 3}, documents{3, 0, 4} & causal(), alibi(3)));
+  CHECK_NOTHROW(make(top_left(causal(), documents{4, 2}, documents{4, 3}), 0));
+  CHECK_NOTHROW(make(bottom_right(causal(), documents{0, 8}, documents{2, 10}), 4));
+  CHECK_THROWS_WITH_AS(make(bottom_right(causal(), documents{0, 8}, documents{2, 10}), 0),
+                       "alibi: an offset of 0; queries of these documents stand 4 before their keys: give that",
+                       usage_error);
+  CHECK_THROWS_WITH_AS(make(top_left(causal(), documents{4, 2}, documents{5, 3}), 0),
+                       doctest::Contains("alibi: documents whose queries stand at different offsets"), usage_error);
 }
 
 TEST_CASE("a bias holds for every index of an axis that it does not have") {

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <optional>
 #include <random>
 #include <vector>
 
@@ -20,38 +19,15 @@ namespace any_score {
 using ringfold::extent;
 using ringfold::token_pair;
 
-struct part : ringfold::score_part {
-  static constexpr bool changes = true, bends = true, drops = true, collects = true;
-
-  std::optional<ringfold::softcap_part> cap;
-  std::optional<ringfold::alibi_part> linear;
-  std::optional<ringfold::learned_bias_part<double, double>> bias;
-  std::optional<ringfold::dropout_part> drop;
-
-  template <class A>
-  A operator()(A s, const token_pair& at) const {
-    if (cap) s = (*cap)(s, at);
-    if (linear) s = (*linear)(s, at);
-    return bias ? (*bias)(s, at) : s;
-  }
-  template <class A>
-  A slope(A s, const token_pair& at) const {
-    return cap ? cap->slope(s, at) : A(1);
-  }
-  template <class A>
-  A keep(const token_pair& at) const {
-    return drop ? drop->keep<A>(at) : A(1);
-  }
-  template <class A>
-  void collect(A gradient, const token_pair& at) const {
-    if (bias && bias->gradient.data != nullptr) bias->collect(gradient, at);
-  }
-  void check(const ringfold::pair_bounds& of) const {
-    if (linear) linear->check(of);
-    if (bias) static_cast<const ringfold::bias_part<double>&>(*bias).check(of);
-    if (drop) drop->check(of);
-  }
-};
+/// The parts that there may be, in this order, behind one type.
+template <class Bias>
+using chain_of =
+    ringfold::score_chain<ringfold::score_chain<ringfold::score_chain<ringfold::optional_part<ringfold::softcap_part>,
+                                                                      ringfold::optional_part<ringfold::alibi_part>>,
+                                                ringfold::optional_part<Bias>>,
+                          ringfold::optional_part<ringfold::dropout_part>>;
+using part = chain_of<ringfold::bias_part<double>>;
+using learned_part = chain_of<ringfold::learned_bias_part<double, double>>;
 
 /// Which parts there are, and the bias with which axes it has (bit 0 batch, 1 head, 2 query, 3 key).
 struct choice {
@@ -91,17 +67,22 @@ struct bias_numbers {
   }
 };
 
-/// The library's part; `gradient` is where that of the bias goes, or empty.
-inline part make(const choice& c, extent heads, const bias_numbers& bias, std::vector<double>* gradient = nullptr) {
-  part made;
-  if (c.cap > 0) made.cap = ringfold::softcap(c.cap).parts;
-  if (c.linear) made.linear = ringfold::alibi(heads).parts;
-  if (c.bias_axes >= 0) {
-    made.bias.emplace(bias.of(bias.numbers.data()),
-                      bias.of(gradient != nullptr ? gradient->data() : static_cast<double*>(nullptr)));
-  }
-  if (c.drop > 0) made.drop = ringfold::dropout(c.drop, c.seed).parts;
-  return made;
+template <class Bias>
+chain_of<Bias> put_together(const choice& c, extent heads, ringfold::scored<Bias> bias) {
+  using ringfold::optionally;
+  return (optionally(c.cap > 0, ringfold::softcap(c.cap > 0 ? c.cap : 1)) |
+          optionally(c.linear, ringfold::alibi(heads)) | optionally(c.bias_axes >= 0, bias) |
+          optionally(c.drop > 0, ringfold::dropout(c.drop, c.seed)))
+      .parts;
+}
+
+/// The library's parts.
+inline part make(const choice& c, extent heads, const bias_numbers& bias) {
+  return put_together(c, heads, ringfold::bias(bias.of(bias.numbers.data())));
+}
+/// With a gradient of the bias, which is added to numbers of the same shape.
+inline learned_part make(const choice& c, extent heads, const bias_numbers& bias, std::vector<double>& gradient) {
+  return put_together(c, heads, ringfold::bias(bias.of(bias.numbers.data()), bias.of(gradient.data())));
 }
 
 /// What the same choice means, for the oracle.

@@ -39,6 +39,16 @@ class alibi_part : public score_part {
       throw shape_error(say("alibi: slopes for %lld heads, the problem has %lld", static_cast<long long>(heads_),
                             static_cast<long long>(of.heads)));
     }
+    if (!of.documents.alike) {
+      throw usage_error(
+          say("alibi: documents whose queries stand at different offsets from their keys; distances are "
+              "between positions in the sequence, so one offset must hold for all"));
+    }
+    if (of.documents.given && of.documents.offset != offset_) {
+      throw usage_error(
+          say("alibi: an offset of %lld; queries of these documents stand %lld before their keys: give that",
+              static_cast<long long>(offset_), static_cast<long long>(of.documents.offset)));
+    }
   }
 
  private:
@@ -58,8 +68,8 @@ inline void check_alibi_offset(extent offset) {
 
 /// The published slopes, 2^(-8 / heads), 2^(-16 / heads), ...; `offset` is added to every query's position, as
 /// keys - queries where the mask is aligned to the bottom right.
-/// Positions are those in the whole sequences: distances are right in packed documents too as long as those of queries
-/// and of keys have the same lengths, and else are not those in the document.
+/// Distances are between positions in the sequences. Documents of queries and of keys must stand one offset apart, all of
+/// them, and that is to be given: then distances are those in the document too.
 /// \throws usage_error when heads is not positive, or the offset is further than 2^30 either way.
 /// Source: Press et al., Train Short, Test Long (2021).
 inline scored<alibi_part> alibi(extent heads, extent offset = 0) {

@@ -71,7 +71,7 @@ struct learned_bias_part : bias_part<T> {
 /// Adds bias(batch, head, query, key), in the numbers of the whole problem; an axis of extent 1 holds for all.
 ///
 /// Every rank holds the bias of all pairs that it may compute: in full, or broadcast. It may be -inf, which hides the
-/// pair. It stays yours, and readable as long as plans use it.
+/// pair, unless a part behind it bends that. It stays yours, and readable as long as plans use it.
 template <class T>
 scored<bias_part<std::remove_const_t<T>>> bias(view<T, 4> numbers) {
   return {0, bias_part<std::remove_const_t<T>>(numbers)};

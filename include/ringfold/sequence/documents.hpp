@@ -144,6 +144,18 @@ class packed {
     return met;
   }
 
+  /// Where queries stand in their documents, against where they stand in the sequence.
+  document_places places() const {
+    document_places made;
+    for (int document = 0; document < queries_.count(); ++document) {
+      extent const offset = to_place(document) + keys_.first(document);
+      if (queries_.length(document) == 0 || keys_.length(document) == 0) continue;
+      made.alike = made.alike && (!made.given || offset == made.offset);
+      made.given = true, made.offset = offset;
+    }
+    return made;
+  }
+
   /// How many pairs are visible: each document is counted by itself.
   extent pairs(span<const segment> queries, span<const segment> keys) const {
     auto const rows = parts_by_document(queries_, queries, [&](int document) { return to_place(document); });

@@ -17,6 +17,12 @@ struct hull {
   extent low, high;
 };
 
+/// Whether queries stand in their documents as they do in the sequence, but for one offset; true without documents.
+struct document_places {
+  bool given = false, alike = true;
+  extent offset = 0;
+};
+
 /// A mask answers for one pair, for a rectangle (skip and full only when sure), and whether two
 /// segments hold any visible pair (exactly: both ends of a wire decide by it what travels).
 ///

@@ -83,7 +83,9 @@ problem<T, Mask, scored<Parts>> make_problem(layout queries, layout keys, shape 
   }
   if (score.scale == 0) score.scale = 1 / detail::square_root(static_cast<double>(s.dim));
   if constexpr (requires { mask_of.check(queries, keys); }) mask_of.check(queries, keys);
-  score.parts.check(pair_bounds{s.first_batch + s.batch, s.heads, queries.tokens(), keys.tokens()});
+  pair_bounds bounds{s.first_batch + s.batch, s.heads, queries.tokens(), keys.tokens()};
+  if constexpr (requires { mask_of.places(); }) bounds.documents = mask_of.places();
+  score.parts.check(bounds);
   problem<T, Mask, scored<Parts>> made{static_cast<layout&&>(queries),
                                        static_cast<layout&&>(keys),
                                        0,

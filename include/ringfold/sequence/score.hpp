@@ -6,6 +6,7 @@
 #include <ringfold/algebra/exponential.hpp>
 #include <ringfold/core/errors.hpp>
 #include <ringfold/core/sizes.hpp>
+#include <ringfold/sequence/mask.hpp>
 
 /// \file
 /// What becomes of q . k before the softmax: a scale, and parts that are put behind each other.
@@ -20,6 +21,7 @@ struct token_pair {
 /// What a problem has of each thing that a pair is told by.
 struct pair_bounds {
   extent batches, heads, queries, keys;
+  document_places documents{};
 };
 
 /// What a part of a score is, unless it says otherwise; derive yours from it.
@@ -209,6 +211,8 @@ struct score_function_part : score_part {
 
   template <class A>
   A operator()(A s, const token_pair& at) const {
+    static_assert(sizeof(function(s, at)) >= sizeof(A) || std::is_integral_v<decltype(function(s, at))>,
+                  "[ringfold] score_function: it gives float where scores are double; take the score as auto");
     return A(function(s, at));
   }
   template <class A>

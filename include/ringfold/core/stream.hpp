@@ -23,6 +23,11 @@ void for_each_element(F& f, First first, Rest... rest) {
   if constexpr (Rank == 0) {
     f(*first.data, *rest.data...);
   } else {
+    constexpr auto adjacent = [](const auto& of) { return of.strides[of.rank - 1] == 1; };
+    if (Rank == 1 && adjacent(first) && (adjacent(rest) && ...)) {  // by index, compilers vectorise it
+      for (extent i = 0; i < first.extents[First::rank - 1]; ++i) f(first.data[i], rest.data[i]...);
+      return;
+    }
     for (extent i = 0; i < first.extents[First::rank - Rank]; ++i) {
       for_each_element<Rank - 1>(f, first, rest...);
       first.data += first.strides[First::rank - Rank];

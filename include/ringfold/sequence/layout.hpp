@@ -166,24 +166,31 @@ constexpr segment share(extent tokens, extent parts, extent part) {
   extent const small = tokens / parts, larger = tokens % parts;
   return {part * small + (part < larger ? part : larger), 1, small + (part < larger ? 1 : 0)};
 }
+/// The same in whole units; only the last piece that is not empty may end within one.
+inline segment share(extent tokens, extent parts, extent part, extent unit) {
+  if (unit <= 0) throw shape_error(say("units of %lld tokens; at least 1 is needed", static_cast<long long>(unit)));
+  segment const units = share(tokens / unit + (tokens % unit != 0), parts, part);
+  extent const first = units.first * unit, left = tokens - first;
+  return {first, 1, units.count * unit < left ? units.count * unit : left};
+}
 }  // namespace detail
 
-/// Rank r holds the r-th of `ranks` nearly equal pieces.
-inline layout contiguous(extent tokens, int ranks) {
+/// Rank r holds the r-th of `ranks` nearly equal pieces, cut between units of so many tokens.
+inline layout contiguous(extent tokens, int ranks, extent unit = 1) {
   detail::check_sequence("contiguous", tokens, ranks);
   std::vector<std::vector<segment>> owners;
-  for (int rank = 0; rank < ranks; ++rank) owners.push_back({detail::share(tokens, ranks, rank)});
+  for (int rank = 0; rank < ranks; ++rank) owners.push_back({detail::share(tokens, ranks, rank, unit)});
   return layout(tokens, owners);
 }
 
-/// Rank r holds pieces r and 2 * ranks - 1 - r of 2 * ranks nearly equal ones, which balances a causal mask.
-/// Source: zhuzilin/ring-flash-attention issue 2; Megatron context parallelism.
-inline layout zigzag(extent tokens, int ranks) {
+/// Rank r holds pieces r and 2 * ranks - 1 - r of 2 * ranks nearly equal ones, cut between units of so many tokens;
+/// which balances a causal mask. Source: zhuzilin/ring-flash-attention issue 2; Megatron context parallelism.
+inline layout zigzag(extent tokens, int ranks, extent unit = 1) {
   detail::check_sequence("zigzag", tokens, ranks);
   std::vector<std::vector<segment>> owners;
   for (int rank = 0; rank < ranks; ++rank) {
     extent const parts = 2 * extent{ranks};
-    owners.push_back({detail::share(tokens, parts, rank), detail::share(tokens, parts, parts - 1 - rank)});
+    owners.push_back({detail::share(tokens, parts, rank, unit), detail::share(tokens, parts, parts - 1 - rank, unit)});
   }
   return layout(tokens, owners);
 }

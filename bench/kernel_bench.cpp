@@ -1,5 +1,6 @@
 #include <benchmark/benchmark.h>
 
+#include <ringfold/attention/canonical.hpp>
 #include <ringfold/kernel/cpu/flash.hpp>
 #include <ringfold/kernel/reference.hpp>
 
@@ -18,11 +19,12 @@ double peak_rate() {
 }
 
 /// One head of n tokens on one core; arguments: tokens, dim, causal. `products` of a matrix take 2 * dim flops a pair.
-template <class T, class Kernel, class Call>
-void run(benchmark::State& bench, double products, Call call) {
+template <class T, class Call, class Kernel>
+void run(benchmark::State& bench, double products, Call call, Kernel kernel) {
   extent const n = bench.range(0), dim = bench.range(1);
   bool const is_causal = bench.range(2) != 0;
-  one_head<Kernel, problem<T>> head(make_problem<T>(contiguous(n, 1), {.dim = dim}, is_causal ? causal() : full()));
+  one_head<Kernel, problem<T>> head(make_problem<T>(contiguous(n, 1), {.dim = dim}, is_causal ? causal() : full()),
+                                    kernel);
   for (auto _ : bench) {
     call(head);
     benchmark::ClobberMemory();
@@ -35,11 +37,32 @@ void run(benchmark::State& bench, double products, Call call) {
 
 template <class T, class Kernel>
 void forward(benchmark::State& bench) {
-  run<T, Kernel>(bench, 2, [](auto& head) { head.forward(); });
+  run<T>(
+      bench, 2, [](auto& head) { head.forward(); }, Kernel{});
 }
 template <class T, class Kernel>
 void backward(benchmark::State& bench) {
-  run<T, Kernel>(bench, 5, [](auto& head) { head.backward(); });
+  run<T>(
+      bench, 5, [](auto& head) { head.backward(); }, Kernel{});
+}
+
+/// The same of canonical(); the last argument is the chunk.
+auto in_chunks(const benchmark::State& bench) { return canonical(flash_kernel{}, bench.range(3)); }
+template <class T>
+void canonical_forward(benchmark::State& bench) {
+  run<T>(
+      bench, 2, [](auto& head) { head.forward(); }, in_chunks(bench));
+}
+template <class T>
+void canonical_backward(benchmark::State& bench) {
+  run<T>(
+      bench, 5, [](auto& head) { head.backward(); }, in_chunks(bench));
+}
+
+void chunk_grid(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"tokens", "dim", "causal", "chunk"});
+  bench->ArgsProduct({{4096}, {64, 128}, {0, 1}, {64, 128, 512, 1024}});
+  bench->Unit(benchmark::kMillisecond)->MinTime(0.2);
 }
 
 void grid(benchmark::internal::Benchmark* bench) {
@@ -68,4 +91,6 @@ BENCHMARK(backward<float, flash_kernel>)->Apply(grid);
 BENCHMARK(backward<bf16, flash_kernel>)->Apply(small_grid);
 BENCHMARK(backward<f16, flash_kernel>)->Apply(small_grid);
 BENCHMARK(backward<double, flash_kernel>)->Apply(small_grid);
+BENCHMARK(canonical_forward<float>)->Apply(chunk_grid);
+BENCHMARK(canonical_backward<float>)->Apply(chunk_grid);
 BENCHMARK(forward<float, reference_kernel>)->Args({1024, 64, 1})->Unit(benchmark::kMillisecond);

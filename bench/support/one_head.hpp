@@ -16,6 +16,7 @@ class one_head {
  public:
   using T = typename P::element;
   using A = typename P::accumulate;
+  using Gradient = ringfold::gradient_sum_t<Kernel, P>;
 
   explicit one_head(const P& p, Kernel kernel = {})
       : p_(p),
@@ -32,7 +33,7 @@ class one_head {
       each->resize(size);
       for (T& number : *each) number = static_cast<T>(numbers(random));
     }
-    for (auto* each : {&o_, &dq_, &dk_, &dv_}) each->resize(size);
+    o_.resize(size), dq_.resize(size), dk_.resize(size), dv_.resize(size);
     lse_.resize(static_cast<std::size_t>(p.queries.tokens())), delta_.resize(lse_.size());
     forward();
     for (std::size_t i = 0; i < size; ++i)
@@ -47,7 +48,7 @@ class one_head {
   void backward() {
     kernel_.prepare_backward(backward_state_, read(q_),
                              ringfold::cotangent<T>{read(dout_), per_row(lse_), per_row(delta_)}, {});
-    kernel_.accumulate_backward(backward_state_, keys(), ringfold::block_gradient<A>{rows(dk_), rows(dv_)}, {});
+    kernel_.accumulate_backward(backward_state_, keys(), ringfold::block_gradient<Gradient>{rows(dk_), rows(dv_)}, {});
     kernel_.close_backward(backward_state_, rows(dq_), {});
   }
   /// Pairs of a query and a key that it sees.
@@ -86,5 +87,6 @@ class one_head {
   ringfold::state_of<Kernel, P, ringfold::host_stream> state_;
   ringfold::backward_state_of<Kernel, P, ringfold::host_stream> backward_state_;
   std::vector<T> q_, k_, v_, dout_;
-  std::vector<A> o_, dq_, dk_, dv_, lse_, delta_;
+  std::vector<A> o_, dq_, lse_, delta_;
+  std::vector<Gradient> dk_, dv_;
 };

@@ -18,6 +18,7 @@ struct traffic {
   number left, right;
   number batch = 1, heads = 1, kv_heads = 1, dim = 1, value_dim = 1;
   number element_bytes = 4, sum_bytes = 4;
+  number gradient_bytes = sum_bytes;  ///< of keys and values
 };
 
 /// What one rank sends in one forward call.
@@ -165,7 +166,7 @@ inline sent direct_traffic(const traffic& t, int me, bool backward) {
   }
   number const row = t.batch * t.kv_heads * (t.dim + t.value_dim);
   sent made;
-  made.add(row * (lent * t.element_bytes + (backward ? got * t.sum_bytes : 0)));
+  made.add(row * (lent * t.element_bytes + (backward ? got * t.gradient_bytes : 0)));
   if (t.batch > 0 && lent + got > 0) made.steps = backward ? 2 : 1;
   return made;
 }
@@ -256,7 +257,7 @@ inline void add_ring_back(sent& to, const traffic& t, const std::vector<std::vec
     bool const home = last[static_cast<std::size_t>(me)] == step - 1;
     if (sends) {
       auto const rows = static_cast<number>(joined(t.keys, members[static_cast<std::size_t>(origin)]).size());
-      to.add(rows * t.batch * heads * (t.dim + t.value_dim) * t.sum_bytes);
+      to.add(rows * t.batch * heads * (t.dim + t.value_dim) * t.gradient_bytes);
     }
     to.steps += sends || receives || home;
   }
@@ -283,7 +284,8 @@ inline sent gather_backward_traffic(const traffic& t, int me, number heads_at_on
   for (int other = 0; other < static_cast<int>(t.keys.size()); ++other) {
     auto const rank = static_cast<std::size_t>(me), peer = static_cast<std::size_t>(other);
     if (other == me || !detail::sees(t.queries[rank], t.keys[peer], t.left, t.right)) continue;
-    made.add(static_cast<number>(t.keys[peer].size()) * t.batch * t.kv_heads * (t.dim + t.value_dim) * t.sum_bytes);
+    made.add(static_cast<number>(t.keys[peer].size()) * t.batch * t.kv_heads * (t.dim + t.value_dim) *
+             t.gradient_bytes);
   }
   return made;
 }
@@ -311,7 +313,7 @@ inline sent usp_backward_traffic(const traffic& t, int me, int across) {
     made.add(count(t.queries, me) * t.batch * grid.query_heads(j) * (both * t.element_bytes + 2 * t.sum_bytes));
     made.add(count(t.queries, peer) * t.batch * grid.query_heads(column) * t.dim * t.sum_bytes);
     if (needed) made.add(count(t.keys, me) * t.batch * grid.key_heads(j) * both * t.element_bytes);
-    if (needed) made.add(count(t.keys, peer) * t.batch * grid.key_heads(column) * both * t.sum_bytes);
+    if (needed) made.add(count(t.keys, peer) * t.batch * grid.key_heads(column) * both * t.gradient_bytes);
     queries = queries || count(t.queries, me) + count(t.queries, peer) > 0;
     keys = keys || (needed && count(t.keys, me) + count(t.keys, peer) > 0);
   }

@@ -4,7 +4,10 @@
 
 #include <array>
 
+#include <ringfold/attention/backward_plan.hpp>
+#include <ringfold/attention/canonical.hpp>
 #include <ringfold/kernel/reference.hpp>
+#include <ringfold/sequence/documents.hpp>
 
 #include "support/allocations.hpp"
 #include "support/schedules.hpp"
@@ -58,6 +61,24 @@ TEST_CASE("no schedule allocates in a step once it has run before" * doctest::sk
       });
     });
   }
+}
+
+TEST_CASE("chunks are opened and closed without allocating" * doctest::skip(!allocations::counted)) {
+  auto const tokens = contiguous(40, 1);
+  std::vector<float> memory[8], lses(40 * 4);
+  for (auto& each : memory) each.resize(40 * 4 * 8, 0.5F);
+  auto const tensor = [&](int i, extent heads) { return dense(memory[i].data(), 1, 40, heads, 8); };
+  auto const q = tensor(0, 4), k = tensor(1, 2), v = tensor(2, 2), out = tensor(3, 4), dout = tensor(4, 4),
+             dq = tensor(5, 4), dk = tensor(6, 2), dv = tensor(7, 2);
+  auto const lse = dense(lses.data(), 1, 40, 4);
+  auto const p = make_problem<float>(tokens, {.heads = 4, .kv_heads = 2, .dim = 8}, documents({13, 20}) & causal());
+  auto const attend = canonical(reference_kernel{}, 4);
+  plan run(attend, p);
+  backward_plan back(attend, p);
+  long const before = allocations::here;
+  run.forward(q, k, v, out, lse);
+  back.backward(q, k, v, out, lse, dout, dq, dk, dv);
+  CHECK(allocations::here == before);
 }
 
 TEST_CASE("a plan asks for the memory that it takes, and takes it from the caller") {

@@ -116,6 +116,36 @@ TEST_CASE("a stripe may be wider than any sequence") {
   check_tiles(striped(0, 4, extent{1} << 62), 0, 4);
 }
 
+TEST_CASE("contiguous and zigzag pieces may be cut between units") {
+  for (extent const tokens : {0, 1, 7, 31, 64, 97}) {
+    for (int const ranks : {1, 2, 3, 5, 8}) {
+      for (extent const unit : {1, 2, 5, 16, 200}) {
+        CAPTURE(tokens);
+        CAPTURE(ranks);
+        CAPTURE(unit);
+        auto const near = contiguous(tokens, ranks, unit), mirrored = zigzag(tokens, ranks, unit);
+        check_tiles(near, tokens, ranks);
+        check_tiles(mirrored, tokens, ranks);
+        // Whole units are dealt as tokens would be.
+        extent const units = (tokens + unit - 1) / unit;
+        auto const check_cuts = [&](const layout& cut, const layout& of_units) {
+          for (int rank = 0; rank < ranks; ++rank) {
+            std::vector<extent> wanted;
+            for (extent const each : positions(of_units, rank)) {
+              for (extent i = each * unit; i < std::min(tokens, (each + 1) * unit); ++i) wanted.push_back(i);
+            }
+            REQUIRE(positions(cut, rank) == wanted);
+          }
+        };
+        check_cuts(near, contiguous(units, ranks));
+        check_cuts(mirrored, zigzag(units, ranks));
+      }
+    }
+  }
+  CHECK_THROWS_WITH_AS(contiguous(8, 2, 0), "units of 0 tokens; at least 1 is needed", shape_error);
+  CHECK_THROWS_WITH_AS(zigzag(8, 2, -1), "units of -1 tokens; at least 1 is needed", shape_error);
+}
+
 TEST_CASE("uneven lengths, some of them 0") {
   auto const l = uneven(10, {0, 7, 0, 3});
   check_tiles(l, 10, 4);

@@ -69,6 +69,9 @@ inline bool refused(name which, int ranks, extent heads) {
   }
 }
 
+/// Whether a schedule keeps the promise of a canonical kernel; the others do not compile with one.
+inline bool takes_canonical(name which) { return which != name::direct; }
+
 /// Calls f with the attention of that name over a communicator.
 template <class C, class Kernel, class F>
 void with(name which, C comm, Kernel kernel, F f) {
@@ -107,7 +110,8 @@ struct experiment {
   ringfold::scored<Parts> score{};
   sharded::memory_order order = sharded::memory_order::bshd;
   std::vector<double> q, k, v;
-  std::vector<double> sinks{};  ///< one for each head, or none
+  std::vector<double> sinks{};                                ///< one for each head, or none
+  extent gradient_bytes = sizeof(ringfold::accumulate_t<T>);  ///< of keys and values, on their way
 
   experiment(layout on, ringfold::shape s, Mask m, std::uint64_t seed, double bound = 1.7,
              ringfold::scored<Parts> with = {})
@@ -152,7 +156,8 @@ struct experiment {
             shape.dim,
             shape.value_dim,
             sizeof(T),
-            sizeof(ringfold::accumulate_t<T>)};
+            sizeof(ringfold::accumulate_t<T>),
+            gradient_bytes};
   }
 };
 

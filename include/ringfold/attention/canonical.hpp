@@ -61,18 +61,18 @@ inline layout chunks_of(const layout& tokens, extent chunk) {
 /// nesting of them, at any rank count, forward and backward.
 ///
 /// The work is cut into units that no rank count changes: one query head, a chunk of queries and one of keys, each the
-/// tokens c * chunk .. (c + 1) * chunk - 1 of the sequence for some c (its last may be shorter). What the inner attention
-/// makes of a unit is added to sums that are exactly associative (binned_sum), so neither the order in which units come
-/// nor who adds them decides a bit. Gradients of keys and values travel as such sums.
+/// tokens c * chunk .. (c + 1) * chunk - 1 of the sequence for some c (its last may be shorter). What the inner
+/// attention makes of a unit is added to sums that are exactly associative (binned_sum), so neither the order in which
+/// units come nor who adds them decides a bit. Gradients of keys and values travel as such sums.
 ///
 /// Layouts of queries and of keys must consist of whole chunks: contiguous(tokens, ranks, chunk), zigzag(tokens, ranks,
 /// chunk), striped(tokens, ranks, chunk). Bits depend on the chunk, the inner attention and the dtype. Those of
 /// reference_kernel are the same from every compiler, those of flash_kernel on machines with registers of one width.
 ///
 /// **Steps** as without. **Bytes** forward as without. Backward, an element of a travelling gradient has 16 bytes
-/// instead of 4 (24 instead of 8 for double). **Memory** for each query row and head value_dim + 1 such sums, and dim of
-/// them backward; the queries once more; one unit's results. **Order** none. **Overlap** as without.
-/// **Time** of flash_kernel, float, dim 64 and 128, 4096 tokens (bench/kernel_bench.cpp): by chunks of 64 about 2.3 times
+/// instead of 4 (24 instead of 8 for double). **Memory** for each query row and head value_dim + 1 such sums, backward
+/// dim of them; the queries once more; one unit's results. **Order** none. **Overlap** as without.
+/// **Time** of flash_kernel, float, dim 64 and 128, 4096 tokens (bench/kernel_bench.cpp): in chunks of 64, 2.3 times
 /// forward and 2 times backward what it takes without; of 128, 1.7 and 1.5; of 512, 1.3 and 1.15; of 1024, 1.2 and 1.1.
 /// Source: reproducible summation, see binned_sum; closed partials by chunk: FlashDecoding (Dao et al., 2023).
 /// \snippet attention/canonical_test.cpp canonical

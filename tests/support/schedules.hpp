@@ -70,7 +70,7 @@ inline bool refused(name which, int ranks, extent heads) {
 }
 
 /// Whether a schedule keeps the promise of a canonical kernel; the others do not compile with one.
-inline bool takes_canonical(name which) { return which != name::direct; }
+inline bool takes_canonical(name which) { return which < name::direct; }
 
 /// Calls f with the attention of that name over a communicator.
 template <class C, class Kernel, class F>

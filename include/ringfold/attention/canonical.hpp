@@ -49,9 +49,17 @@ inline void check_chunks(const char* what, const layout& tokens, extent chunk) {
   }
 }
 
-/// The layout in which every chunk has an owner of its own.
-inline layout chunks_of(const layout& tokens, extent chunk) {
-  extent const count = tokens.tokens() / chunk + (tokens.tokens() % chunk != 0);
+/// The layout in which every chunk has an owner of its own. A sum has a term from each of them, and from each of
+/// `group` heads. Throws when they are too many.
+inline layout chunks_of(const char* what, const layout& tokens, extent chunk, extent group) {
+  extent const count = tokens.tokens() / chunk + (tokens.tokens() % chunk != 0), most = binned_sum<float>::most_terms;
+  if (checked_multiply(count, group) > most) {
+    throw usage_error(
+        say("canonical: %lld chunks of %s, times %lld heads that read a key; at most %lld fit a sum, so take longer "
+            "chunks than %lld",
+            static_cast<long long>(count), what, static_cast<long long>(group), static_cast<long long>(most),
+            static_cast<long long>(chunk)));
+  }
   return striped(tokens.tokens(), count > 0 ? static_cast<int>(count) : 1, chunk);
 }
 
@@ -71,7 +79,7 @@ inline layout chunks_of(const layout& tokens, extent chunk) {
 ///
 /// **Steps** as without. **Bytes** forward as without. Backward, an element of a travelling gradient has 16 bytes
 /// instead of 4 (24 instead of 8 for double). **Memory** for each query row and head value_dim + 1 such sums, backward
-/// dim of them; the queries once more; one unit's results. **Order** none. **Overlap** as without.
+/// dim of them; one unit's results. **Order** none. **Overlap** as without.
 /// **Time** of flash_kernel, float, dim 64 and 128, 4096 tokens (bench/kernel_bench.cpp): in chunks of 64, 2.3 times
 /// forward and 2 times backward what it takes without; of 128, 1.7 and 1.5; of 512, 1.3 and 1.15; of 1024, 1.2 and 1.1.
 /// Source: reproducible summation, see binned_sum; closed partials by chunk: FlashDecoding (Dao et al., 2023).
@@ -81,7 +89,7 @@ class canonical_attention {
  public:
   using stream = typename A::stream;
   using space = typename stream::space;
-  static constexpr bool is_canonical = true;
+  static constexpr bool is_canonical = true, closes_in_any_base = true;
   template <class P>
   using gradient_sum = binned_sum<typename P::accumulate>;
 
@@ -115,15 +123,15 @@ class canonical_attention {
     using sum = typename P::accumulate;
     struct open {
       units<P, state_of<A, P, stream>> work;
-      view<typename P::element, 4, space> q;
-      partial<sum, space, base_2> part;  // one unit's
+      view<const typename P::element, 4, space> q;  // as given to prepare()
+      partial<sum, space, unit_base> part;          // one unit's
       binned_partial<sum, space> whole;
     };
     extent const rows = p.queries.rows(p.owner), heads = p.head.query;
     open made{cut(p, memory, [&](const P& of, arena<space>& in) { return inner_.state(of, in); }), {}, {}, {}};
-    made.q = memory.template take_view<typename P::element>(p.batch, rows, heads, p.dim);
-    made.part = {memory.template take_view<sum>(p.batch, chunk_, 1, p.value_dim),
-                 memory.template take_view<sum>(p.batch, chunk_, 1)};
+    extent const longest = made.work.chunked.queries.most_rows();
+    made.part = {memory.template take_view<sum>(p.batch, longest, 1, p.value_dim),
+                 memory.template take_view<sum>(p.batch, longest, 1)};
     made.whole = {memory.template take_view<sum>(p.batch, rows, heads),
                   memory.template take_view<binned_sum<sum>>(p.batch, rows, heads),
                   memory.template take_view<binned_sum<sum>>(p.batch, rows, heads, p.value_dim)};
@@ -132,7 +140,7 @@ class canonical_attention {
 
   template <class S, class Q>
   void prepare(S& s, Q q, stream on) const {
-    on.copy(piece_of(s.q, role::query), piece_of(q, role::query));
+    s.q = q;
     set_identity(on, s.whole);
   }
 
@@ -140,10 +148,10 @@ class canonical_attention {
   void accumulate(S& s, block<T, space> kv, stream on) const {
     for_each_unit(s.work, kv, [&](auto& inner, range rows, extent head, const block<T, space>& keys, range, extent) {
       decltype(s.part) const part{slice(s.part.o, row_axis, 0, rows.count), slice(s.part.lse, row_axis, 0, rows.count)};
-      inner_.prepare(inner, part_of(view<const T, 4, space>(s.q), rows, head), on);
+      inner_.prepare(inner, part_of(s.q, rows, head), on);
       inner_.accumulate(inner, keys, on);
       inner_.close(inner, part, on);
-      merge(on, slice(s.whole, rows, head), part);
+      merge(on, slice(s.whole, rows, head), convert<base_2>(on, part));
     });
   }
 
@@ -163,7 +171,7 @@ class canonical_attention {
     using sum = typename P::accumulate;
     struct open {
       units<P, backward_state_of<A, P, stream>> work;
-      view<const element, 4, space> q;  // as given to prepare_backward()
+      view<const element, 4, space> q;
       cotangent<element, space> of_out;
       view<sum, 4, space> dq;  // one unit's
       block_gradient<sum, space> of_keys;
@@ -175,14 +183,14 @@ class canonical_attention {
               {},
               {},
               {}};
-    made.dq = memory.template take_view<sum>(p.batch, chunk_, 1, p.dim);
-    made.of_keys = {memory.template take_view<sum>(p.batch, chunk_, 1, p.dim),
-                    memory.template take_view<sum>(p.batch, chunk_, 1, p.value_dim)};
+    extent const queries = made.work.chunked.queries.most_rows(), keys = made.work.chunked.keys.most_rows();
+    made.dq = memory.template take_view<sum>(p.batch, queries, 1, p.dim);
+    made.of_keys = {memory.template take_view<sum>(p.batch, keys, 1, p.dim),
+                    memory.template take_view<sum>(p.batch, keys, 1, p.value_dim)};
     made.whole = memory.template take_view<binned_sum<sum>>(p.batch, p.queries.rows(p.owner), p.head.query, p.dim);
     return made;
   }
 
-  /// What is given stays readable until close_backward().
   template <class S, class Q, class T>
   void prepare_backward(S& s, Q q, cotangent<T, space> of_out, stream on) const {
     s.q = q, s.of_out = of_out;
@@ -217,8 +225,9 @@ class canonical_attention {
   }
 
  private:
-  /// The caller's queries in chunks, and a state of the inner attention for each chunk and head. One state is used at a
-  /// time, from prepare() on; so all of them lie in the same memory.
+  using unit_base = std::conditional_t<ringfold::closes_in_any_base<A>, base_2, base_e>;
+
+  /// The caller's queries in chunks, and a state of the inner attention for each chunk and head, used in turn.
   template <class P, class State>
   struct units {
     P whole, chunked;  // the problem, and the one whose owners are chunks
@@ -233,37 +242,19 @@ class canonical_attention {
     detail::check_chunks("queries", p.queries, chunk_);
     detail::check_chunks("keys", p.keys, chunk_);
     units<P, decltype(open(p, memory))> made{p, p, {}, {}};
-    made.chunked.queries = detail::chunks_of(p.queries, chunk_), made.chunked.keys = detail::chunks_of(p.keys, chunk_);
-    check_count("queries", made.chunked.queries.ranks(), p.head.group);
-    check_count("keys", made.chunked.keys.ranks(), 1);
+    made.chunked.queries = detail::chunks_of("queries", p.queries, chunk_, p.head.group);
+    made.chunked.keys = detail::chunks_of("keys", p.keys, chunk_, 1);
     detail::for_each_chunk(p.queries, p.owner, chunk_, [&](auto each) { made.queries.push_back(each); });
-    made.states.reserve(made.queries.size() * static_cast<std::size_t>(p.head.query));
-    arena<space> const before = memory;
-    extent most = 0;
-    for (auto const& each : made.queries) {
-      for (extent head = p.head.first_query; head < p.head.first_query + p.head.query; ++head) {
-        P unit = made.chunked;
-        unit.owner = each.chunk;
-        unit.head = {head, 1, head / p.head.group, 1, p.head.group};
-        arena<space> same = before;
-        made.states.push_back(open(unit, same));
-        extent const taken = same.used() - before.used();
-        most = taken > most ? taken : most;
-      }
-    }
-    memory.template take<unsigned char>(most);
+    int const count = static_cast<int>(made.queries.size() * static_cast<std::size_t>(p.head.query));
+    made.states.reserve(static_cast<std::size_t>(count));
+    memory.take_in_turn(count, [&](int turn) {
+      P unit = made.chunked;
+      extent const head = p.head.first_query + turn % p.head.query;
+      unit.owner = made.queries[static_cast<std::size_t>(turn / p.head.query)].chunk;
+      unit.head = {head, 1, head / p.head.group, 1, p.head.group};
+      made.states.push_back(open(unit, memory));
+    });
     return made;
-  }
-
-  /// A sum has a term from each chunk, of gradients from each of the heads that read a key too.
-  void check_count(const char* what, extent chunks, extent group) const {
-    extent const most = binned_sum<float>::most_terms;
-    if (checked_multiply(chunks, group) <= most) return;
-    throw usage_error(
-        say("canonical: %lld chunks of %s, times %lld heads that read a key; at most %lld fit a sum, so "
-            "take longer chunks than %lld",
-            static_cast<long long>(chunks), what, static_cast<long long>(group), static_cast<long long>(most),
-            static_cast<long long>(chunk_)));
   }
 
   /// Calls f(inner state, rows and head of its queries, chunk of keys, its rows and head in the block) for every unit

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <mutex>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include <ringfold/algebra/affine.hpp>
@@ -259,13 +260,42 @@ TEST_CASE("a scan is begun, other work is done, and it is finished") {
     auto before = scan(schedule::doubling_123{}, sum, comm, scan_slots({0, 1, 2, 3}), memory.arena());
     affine_element<double> const mine{{}, dense(&own, 1, 1, 1, 1)};
     before.start({&mine, 1}, nullptr, {});
-    // what needs no state is done here
+    before.advance({});  // now and then, between what needs no state
     before.finish({});
     double const entered = before.before(0)(0, 0, 0, 0);
     //! [scan]
     sums[static_cast<std::size_t>(comm.rank())] = entered;
   });
   CHECK(sums == std::vector<double>{0, 1, 3, 6});
+}
+
+TEST_CASE("states and elements travel while other work is done: nobody waits for finish()") {
+  auto const travels = [](auto schedule) {
+    std::vector<double> sums(5);
+    run_ranks(5, [&](threads comm) {
+      sharded::workspace memory(1 << 14);
+      counters book;
+      double own = comm.rank() + 1;
+      affine<double, transition::identity> const sum{1, 1, 1, 1};
+      auto before = scan(schedule, sum, counted(comm, book), scan_slots({0, 1, 2, 3, 4}), memory.arena());
+      affine_element<double> const mine{{}, dense(&own, 1, 1, 1, 1)};
+      before.start({&mine, 1}, nullptr, {});
+      if (comm.rank() == 0 && book.messages == 0) throw usage_error(say("the first slot waits for nobody"));
+      extent const sent = schedule.messages(5, comm.rank());
+      for (long tries = 0; book.messages < sent; ++tries) {
+        if (tries > 100'000'000) throw usage_error(say("nothing was handed on"));
+        before.advance({});
+        std::this_thread::yield();
+      }
+      before.finish({});
+      sums[static_cast<std::size_t>(comm.rank())] = before.before(0)(0, 0, 0, 0);
+    });
+    CHECK(sums == std::vector<double>{0, 1, 3, 6, 10});
+  };
+  travels(schedule::chain{});
+  travels(schedule::hillis_steele{});
+  travels(schedule::doubling_123{});
+  travels(schedule::recursive_doubling{});
 }
 
 TEST_CASE("what cannot be is refused before anything is sent") {

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <thread>
 
 #include "support/allocations.hpp"
 #include "support/recurrences.hpp"
@@ -31,6 +32,23 @@ void check_everything() {
     check<double, Gates>(e, schedule, chunk, with, order);
   });
 }
+
+/// A decay whose work within chunks does not end before its rank has sent all it has to.
+struct patient_decay : decay<gating::per_token> {
+  counters* book;
+  extent messages;
+
+  patient_decay(counters* counts, extent sent) : decay<gating::per_token>{8}, book(counts), messages(sent) {}
+  template <class W, class P, class Operands, class V, class F>
+  void within(W& work, const P& p, const Operands& of, const V& out, F meanwhile) const {
+    decay<gating::per_token>::within(work, p, of, out, meanwhile);
+    for (long tries = 0; book->messages < messages; ++tries) {
+      if (tries > 100'000'000) throw usage_error(say("a state waits for work that does not need it"));
+      meanwhile();
+      std::this_thread::yield();
+    }
+  }
+};
 
 }  // namespace
 
@@ -144,6 +162,20 @@ TEST_CASE("strong gates over many tokens: products underflow, and nothing else h
       check<float, gating::per_token>(e, schedule::chain{}, 64, {}, at);
     }
   }
+}
+
+TEST_CASE("states travel while the work within chunks is done") {
+  for_each_schedule([&](auto schedule) {
+    run_ranks(5, [&](threads comm) {
+      counters book;
+      auto const p = make_recurrence<float>(contiguous(30, 5), {.heads = 1, .dim = 4});
+      patient_decay const rule(&book, schedule.messages(5, comm.rank()) * (schedule.carries_states ? 1 : 2));
+      recurrence_plan run(recurrence(counted(comm, book), schedule, rule), p);
+      std::vector<float> q(6 * 4, 1), k(q), v(q), out(q), gates(6, -1);
+      auto const tokens = [](std::vector<float>& of) { return dense(of.data(), 1, 6, 1, 4); };
+      run.forward(tokens(q), tokens(k), tokens(v), dense(gates.data(), 1, 6, 1), tokens(out));
+    });
+  });
 }
 
 TEST_CASE("a call allocates nothing once it has run before" * doctest::skip(!allocations::counted)) {

@@ -19,7 +19,7 @@ namespace ringfold {
 /// With several pieces, a piece goes on as soon as it was worked on, while the next ones are on their way.
 /// **Steps** slots - 2 + pieces from the first slot to the last. **Bytes** a state from each slot but the last.
 /// **Memory** two states for each of the caller's slots, and one. **Order** the serial one.
-/// **Overlap** the caller's work between start() and finish(); pieces with each other.
+/// **Overlap** the caller's work between start() and finish(), with advance() in between; pieces with each other.
 /// Throws what the communicator throws. Source: schedule::chain's.
 template <class G, communicator C>
 class chain_scan {
@@ -66,18 +66,25 @@ class chain_scan {
         each.coming[static_cast<std::size_t>(piece)] = lists_.post(comm_, on);
       }
     }
+    next_ = 0, next_piece_ = 0;
+    advance(on);
+  }
+
+  /// Hands on what has come by now, and never waits.
+  void advance(stream on) {
+    or_poison(comm_, [&] {
+      while (next_ < held_.size() && (slots_.forgets_at(held_[next_].slot) || next_coming().test())) hand_on(on);
+    });
   }
 
   /// Ends: before() is what enters each of the caller's slots.
   void finish(stream on) {
     or_poison(comm_, [&] {
+      while (next_ < held_.size()) hand_on(on);
       for (held& each : held_) {
-        for (int piece = 0; piece < pieces_; ++piece) {
-          each.coming[static_cast<std::size_t>(piece)].arrived(on);
-          if (leaves(each.slot)) send_on(each, piece, on);
+        for (auto& coming : each.coming) {
+          if (slots_.forgets_at(each.slot)) coming.arrived(on);  // hand_on() did not wait for these
         }
-      }
-      for (held& each : held_) {
         for (auto& going : each.going) {
           going.arrived(on);
           going.reusable(on);
@@ -99,6 +106,16 @@ class chain_scan {
 
   bool enters(int slot) const { return slot > 0 && !slots_.fresh_at(slot); }
   bool leaves(int slot) const { return slot + 1 < slots_.count() && !slots_.fresh_at(slot + 1); }
+
+  request_t<C>& next_coming() { return held_[next_].coming[static_cast<std::size_t>(next_piece_)]; }
+
+  /// The next piece of the next slot: always in this order, as the receiver's.
+  void hand_on(stream on) {
+    held& each = held_[next_];
+    if (!slots_.forgets_at(each.slot)) next_coming().arrived(on);
+    if (leaves(each.slot)) send_on(each, next_piece_, on);
+    if (++next_piece_ == pieces_) ++next_, next_piece_ = 0;
+  }
 
   void send_on(held& from, int piece, stream on) {
     state const enters = algebra_.part(slots_.forgets_at(from.slot) ? nothing_ : from.before, piece, pieces_);
@@ -124,6 +141,8 @@ class chain_scan {
   int pieces_;
   state nothing_{};
   std::vector<held> held_;
+  std::size_t next_ = 0;
+  int next_piece_ = 0;
   posting lists_;
 };
 

@@ -18,7 +18,7 @@ namespace ringfold {
 /// Used as chain_scan is. A seed is made a part of slot 0's element, so that nobody else needs it.
 /// What a message would be put in front of may begin with a document already: then it is not sent.
 /// **Steps, Bytes, Order** the schedule's. **Memory** seven elements for each of the caller's slots.
-/// **Overlap** the caller's work between start() and finish() with the first message.
+/// **Overlap** the caller's work between start() and finish(), with advance() in between.
 /// Throws what the communicator throws. Source: the schedule's.
 template <class Schedule, class G, communicator C>
 class monoid_scan {
@@ -64,18 +64,12 @@ class monoid_scan {
     post(on);
   }
 
+  void advance(stream on) {
+    while (at_ < rounds_.size() && posted_.test()) end_round(on);
+  }
+
   void finish(stream on) {
-    while (at_ < rounds_.size()) {
-      or_poison(comm_, [&] {
-        posted_.arrived(on);
-        posted_.reusable(on);
-        for (const move& each : rounds_[at_]) {
-          if (each.receiver >= 0) join(held_[static_cast<std::size_t>(each.receiver)], each, on);
-        }
-      });
-      ++at_;
-      post(on);
-    }
+    while (at_ < rounds_.size()) end_round(on);
   }
 
   const state& before(int own) const { return algebra_.value_of(held_[static_cast<std::size_t>(own)].before[0]); }
@@ -136,6 +130,18 @@ class monoid_scan {
       if (!mine.empty()) rounds_.push_back(std::move(mine));
     }
     lists_.sends.reserve(2 * most), lists_.receives.reserve(2 * most);
+  }
+
+  void end_round(stream on) {
+    or_poison(comm_, [&] {
+      posted_.arrived(on);
+      posted_.reusable(on);
+      for (const move& each : rounds_[at_]) {
+        if (each.receiver >= 0) join(held_[static_cast<std::size_t>(each.receiver)], each, on);
+      }
+    });
+    ++at_;
+    post(on);
   }
 
   /// Both ends of a pair of ranks list their messages by sending slot.

@@ -102,9 +102,11 @@ class recurrence_backward_plan : public detail::planned_recurrence<R, P, detail:
       over_.rule.carry_backward(work_.chunk, p, all.rows(part), slice(dout.at, row_axis, part), enters, leaves,
                                 to.rows(part));
     };
+    auto const meanwhile = [&] { work_.states.advance(on); };
     for (std::size_t own = 0; own < count; ++own) {
       for (range const part : slots_.own[own].parts) {
-        over_.rule.within_backward(work_.chunk, p, all.rows(part), slice(dout.at, row_axis, part), to.rows(part));
+        over_.rule.within_backward(work_.chunk, p, all.rows(part), slice(dout.at, row_axis, part), to.rows(part),
+                                   meanwhile);
         if (part != slots_.own[own].parts.back()) carry(own, part, {});
       }
     }

@@ -59,15 +59,17 @@ struct decay {
     });
   }
 
-  /// Adds to `out` what the tokens of each chunk read of each other: all that needs no state.
-  template <class A, class P, class Operands>
-  void within(workspace<A>& work, const P& p, const Operands& of, const view<A, 4>& out) const {
+  /// Adds to `out` what the tokens of each chunk read of each other: all that needs no state. Calls meanwhile() for each
+  /// head.
+  template <class A, class P, class Operands, class F>
+  void within(workspace<A>& work, const P& p, const Operands& of, const view<A, 4>& out, F meanwhile) const {
     for_each_head(p, [&](extent b, extent h) {
       for_each_chunk(of.k.extents[row_axis], [&](extent first, extent count) {
         work.tokens.load(of, b, h, first, count, scale_of(p));
         work.tokens.read_each_other();
         detail::add_rows(out, b, h, first, count, A{1}, work.tokens.out);
       });
+      meanwhile();
     });
   }
 
@@ -118,16 +120,18 @@ struct decay {
     });
   }
 
-  /// Adds to the gradients what the tokens of each chunk make of each other's: all that needs no state.
-  template <class A, class P, class Operands>
+  /// Adds to the gradients what the tokens of each chunk make of each other's: all that needs no state. Calls meanwhile() for each
+  /// head.
+  template <class A, class P, class Operands, class F>
   void within_backward(backward_workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::v)& dout,
-                       const recurrence_gradients<A>& to) const {
+                       const recurrence_gradients<A>& to, F meanwhile) const {
     for_each_head(p, [&](extent b, extent h) {
       for_each_chunk(of.k.extents[row_axis], [&](extent first, extent count) {
         work.tokens.load(of, dout, b, h, first, count, scale_of(p));
         work.tokens.from_each_other();
         work.tokens.add_to(to, b, h, first, scale_of(p));
       });
+      meanwhile();
     });
   }
 

@@ -192,9 +192,10 @@ class recurrence_plan : public detail::planned_recurrence<R, P, detail::recurren
     auto const carry = [&](range part, const view<const sum, 4, space>& enters) {
       over_.rule.carry(work_.chunk, p, all.rows(part), enters, slice(sums, row_axis, part));
     };
+    auto const meanwhile = [&] { work_.states.advance(on); };
     for (const auto& own : slots_.own) {
       for (range const part : own.parts) {
-        over_.rule.within(work_.chunk, p, all.rows(part), slice(sums, row_axis, part));
+        over_.rule.within(work_.chunk, p, all.rows(part), slice(sums, row_axis, part), meanwhile);
         if (part != own.parts.front()) carry(part, {});
       }
     }

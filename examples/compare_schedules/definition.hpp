@@ -63,7 +63,8 @@ inline double alibi_slope(extent heads, extent head) {
 template <class Number>
 struct row {
   std::vector<Number> weights, slopes, keeps;
-  Number sink = 0;  ///< the weight of the sink
+  Number sink = 0;           ///< the weight of the sink
+  double largest_score = 0;  ///< of all rows so far, in size
 
   explicit row(extent keys) : weights(static_cast<std::size_t>(keys)), slopes(weights.size()), keeps(weights.size()) {}
 
@@ -79,6 +80,9 @@ struct row {
       const double* const k = p.k.data() + d * n;
       Number* const scores = weights.data();
       for (extent j = first; j < end; ++j) scores[j] += factor * k[j];
+    }
+    for (extent j = first; j < end; ++j) {
+      largest_score = std::max(largest_score, static_cast<double>(std::fabs(at(weights, j))));
     }
     ringfold::dropout_part const drop(e.dropout, e.dropout_seed);
     double const fall = e.alibi ? alibi_slope(e.shape.heads, head) : 0;
@@ -96,7 +100,10 @@ struct row {
     bool const sinks = !e.sinks.empty();
     Number const none = -std::numeric_limits<Number>::infinity();
     Number top = sinks ? static_cast<Number>(at(e.sinks, head)) : none;
-    for (extent j = first; j < end; ++j) top = std::max(top, at(weights, j));
+    for (extent j = first; j < end; ++j) {
+      top = std::max(top, at(weights, j));
+      largest_score = std::max(largest_score, static_cast<double>(std::fabs(at(weights, j))));
+    }
     sink = sinks ? std::exp(static_cast<Number>(at(e.sinks, head)) - top) : Number(0);
     Number sum = sink;
     for (extent j = first; j < end; ++j) sum += at(weights, j) = std::exp(at(weights, j) - top);
@@ -105,13 +112,16 @@ struct row {
     return {first, end};
   }
 
-  /// Adds up the values by weights.
-  void weigh(const experiment& e, const panel& p, seen keys, Number* o) const {
+  /// Adds up the values by weights, and the sizes of the terms.
+  void weigh(const experiment& e, const panel& p, seen keys, Number* o, double* terms) const {
     std::fill(o, o + e.shape.value_dim, Number(0));
+    std::fill(terms, terms + e.shape.value_dim, 0.0);
     for (extent j = keys.first; j < keys.end; ++j) {
       Number const weight = weights[static_cast<std::size_t>(j)] * keeps[static_cast<std::size_t>(j)];
       const double* const v = p.v.data() + j * e.shape.value_dim;
       for (extent d = 0; d < e.shape.value_dim; ++d) o[d] += weight * v[d];
+      double const size = static_cast<double>(weight);
+      for (extent d = 0; d < e.shape.value_dim; ++d) terms[d] += size * std::fabs(v[d]);
     }
   }
 };

@@ -13,6 +13,8 @@ namespace compare_schedules {
 struct exact_rows {
   std::vector<extent> positions;
   std::vector<double> o;
+  std::vector<double> terms{};  ///< of the definition: the sizes of the terms of each, added up, as many may cancel
+  double largest_score = 0;
 };
 
 /// All tokens while that is a matter of seconds; of longer sequences some, evenly spread, first and last among them.
@@ -28,7 +30,7 @@ exact_rows rows_of(const tensor& o, const std::vector<extent>& positions);
 struct exact_gradients {
   extent key_heads = 0;
   std::vector<double> q, k, v, sinks;
-  std::vector<double> sink_terms;  ///< of the definition: the sizes of a sink's terms, added up, as most of them cancel
+  std::vector<double> q_terms{}, k_terms{}, v_terms{}, sink_terms{};  ///< of the definition, as exact_rows' terms
 };
 
 /// All key heads while that is a matter of seconds; of longer sequences the first ones.
@@ -47,6 +49,11 @@ inline errors difference(const exact_rows& got, const exact_rows& wanted) { retu
 
 /// The largest and the root mean square.
 errors size_of(const std::vector<double>& numbers);
+
+/// How far a right kernel may be from the definition: the most that an error is of the roundoffs that sums of these
+/// terms, weighed by scores of this size, and the rounding of the result are allowed. More than 1 is wrong.
+double of_roundoffs(const experiment& e, const std::vector<double>& got, const std::vector<double>& wanted,
+                    const std::vector<double>& terms, double largest_score);
 
 /// The unit roundoff of an element type: half the distance from 1 to the next number.
 double roundoff(dtype type);

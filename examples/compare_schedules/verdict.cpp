@@ -106,7 +106,19 @@ baseline make_baseline(const inputs& in, progress& show) {
     take(other);
   }
   made.definition = target_of(exact(e, positions, show), alone, e);
-  if (e.backward) made.slopes = slope_target_of(std::move(slopes), alone_slopes, e);
+  auto const sane = [&](const char* what, const auto& got, const auto& wanted, const auto& terms) {
+    double const most = of_roundoffs(e, got, wanted, terms, made.definition.rows.largest_score);
+    if (most <= 1) return;
+    made.wrong += fmt::format("{}the kernel alone is off fp64 by {:.3g} times what rounding explains ({})",
+                              made.wrong.empty() ? "" : "; ", most, what);
+  };
+  sane("outputs", alone.front().o, made.definition.rows.o, made.definition.rows.terms);
+  if (e.backward) {
+    auto const& one = alone_slopes.front();
+    sane("dq", one.q, slopes.q, slopes.q_terms), sane("dk", one.k, slopes.k, slopes.k_terms);
+    sane("dv", one.v, slopes.v, slopes.v_terms), sane("dsinks", one.sinks, slopes.sinks, slopes.sink_terms);
+    made.slopes = slope_target_of(std::move(slopes), alone_slopes, e);
+  }
   if (in.o) {
     exact_rows const given = rows_of(*in.o, positions);
     made.given = target_of(given, alone, e);

@@ -181,23 +181,35 @@ TEST_CASE("states travel while the work within chunks is done") {
 TEST_CASE("a call allocates nothing once it has run before" * doctest::skip(!allocations::counted)) {
   documents const packed{20, 21};
   experiment const e(zigzag(41, 4), packed, {1, 2, 3, 4}, gating::per_head, 3);
-  for_each_schedule([&](auto schedule) {
+  auto const check_schedule = [&](auto schedule) {
     run_ranks(4, [&](threads comm) {
       auto const p = make_recurrence<bf16>(e.tokens, {.heads = 2, .dim = 3, .value_dim = 4}, packed);
-      recurrence_plan run(recurrence(comm, schedule, decay<gating::per_head>{8}), p);
+      auto const over = recurrence(comm, schedule, decay<gating::per_head>{8});
+      recurrence_plan forward(over, p);
+      recurrence_backward_plan backward(over, p);
       auto const order = sharded::memory_order::bhsd;
       int const me = comm.rank();
       auto const q = sharded::scatter<bf16>(e.in.q, e.tokens, me, order, 1, 2, 3);
       auto const k = sharded::scatter<bf16>(e.in.k, e.tokens, me, order, 1, 2, 3);
       auto const v = sharded::scatter<bf16>(e.in.v, e.tokens, me, order, 1, 2, 4);
       auto const out = sharded::make_shard<bf16>(order, 1, e.tokens.rows(me), 2, 4);
-      std::vector<float> gates{-1, -0.5f};
-      for (int i = 0; i < 300; ++i) run.forward(q, k, v, dense(gates.data(), 2), out.whole);
+      auto const dq = sharded::make_shard<bf16>(order, 1, e.tokens.rows(me), 2, 3);
+      auto const dv = sharded::make_shard<bf16>(order, 1, e.tokens.rows(me), 2, 4);
+      auto const dk = sharded::make_shard<bf16>(order, 1, e.tokens.rows(me), 2, 3);
+      std::vector<float> gates{-1, -0.5f}, dgates(2), kept(static_cast<std::size_t>(forward.slots()) * 2 * 3 * 4);
+      auto const entered = dense(kept.data(), forward.slots(), 2, 3, 4);
+      auto const step = [&] {
+        forward.forward(q, k, v, dense(gates.data(), 2), out.whole, {}, {}, entered);
+        backward.backward(q, k, v, dense(gates.data(), 2), entered, out.whole, dq.whole, dk.whole, dv.whole,
+                          dense(dgates.data(), 2));
+      };
+      for (int i = 0; i < 100; ++i) step();
       long const before = allocations::here;
-      for (int i = 0; i < 50; ++i) run.forward(q, k, v, dense(gates.data(), 2), out.whole);
+      for (int i = 0; i < 20; ++i) step();
       if (allocations::here != before) throw usage_error(say("%ld allocations", allocations::here - before));
     });
-  });
+  };
+  check_schedule(schedule::chain{2}), check_schedule(schedule::doubling_123{});
 }
 
 TEST_CASE("what does not fit is refused with one line before anything is sent") {

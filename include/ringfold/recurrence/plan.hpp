@@ -89,7 +89,6 @@ class planned_recurrence {
  public:
   using space = typename R::space;
   using stream = typename R::stream;
-  static_assert(std::is_same_v<space, host_space>, "[ringfold] recurrence: its kernels work on host memory only");
 
   planned_recurrence(const planned_recurrence&) = delete;
   planned_recurrence& operator=(const planned_recurrence&) = delete;
@@ -165,7 +164,7 @@ class recurrence_plan : public detail::planned_recurrence<R, P, detail::recurren
   /// The recurrence on this rank's rows: q and k [batch, rows, heads, dim], v and out with value_dim, gates as gating
   /// says. States are [batch, heads, dim, value_dim]; those of the optional arguments are:
   /// - `initial`: enters the first token's document, and is read by the rank of the first token only.
-  /// - `final`: after the last token, written by the rank of the last token only; it may be `initial`'s memory. Where
+  /// - `final`: after the last token, written by the rank of the last token only (no tokens, no rank); it may be `initial`'s memory. Where
   ///   the documents end before, their states are not kept.
   /// - `entered`: what enters each of this rank's slots, [slots() x batch, heads, dim, value_dim]: for backward.
   /// \throws shape_error, alias_error, usage_error before anything is sent; what the communicator throws afterwards.

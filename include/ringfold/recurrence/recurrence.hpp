@@ -14,6 +14,8 @@ struct recurrence_over {
   using stream = stream_t<C>;
   using space = space_t<C>;
   using rule_type = Rule;
+  static_assert(std::is_same_v<space, host_space>,
+                "[ringfold] recurrence: rules work on host memory only; use a communicator of a host stream");
   template <class A>
   using scan = scan_of<Schedule, typename Rule::template algebra<A>, C>;
 

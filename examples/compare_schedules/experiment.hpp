@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <ringfold/algebra/binned_sum.hpp>
 #include <ringfold/core/dtype.hpp>
 #include <ringfold/sequence/alibi.hpp>
 #include <ringfold/sequence/documents.hpp>
@@ -99,6 +100,13 @@ struct experiment {
   /// What sums are kept in.
   dtype sum_type() const {
     return with_element(type, []<class T>(T) { return dtype_of<ringfold::accumulate_t<T>>; });
+  }
+  /// What gradients of keys and values travel in.
+  dtype gradient_type() const {
+    return with_element(type, [&]<class T>(T) {
+      using sum = ringfold::accumulate_t<T>;
+      return chunk > 0 ? dtype_of<ringfold::binned_sum<sum>> : dtype_of<sum>;
+    });
   }
   /// What is added to a query's position to be compared with keys: queries end where the keys end.
   extent offset() const { return keys.tokens() - tokens.tokens(); }

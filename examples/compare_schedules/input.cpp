@@ -121,7 +121,7 @@ inputs load(const options& o) {
   ringfold::shape& s = e.shape;
   e.repeats = o.repeats;
   e.softcap = o.softcap, e.alibi = o.alibi, e.dropout = o.dropout, e.dropout_seed = o.seed;
-  e.backward = o.backward;
+  e.backward = o.backward, e.chunk = o.chunk;
   auto const set = [](extent given, extent otherwise) { return given != 0 ? given : otherwise; };
   extent tokens = set(o.seq, 1024);
   tensor q, k, v;
@@ -157,7 +157,7 @@ inputs load(const options& o) {
     refuse(fmt::format("--kv-heads {}: allowed: divisors of the {} query heads", s.kv_heads, s.heads));
   }
   for (const schedule* each : o.chosen) {
-    std::string const why = refusal(*each, o.ranks, s.heads);
+    std::string const why = refusal(*each, o.ranks, s.heads, o.chunk > 0);
     if (!why.empty() && !o.every) refuse(fmt::format("--schedule {}: {}", each->name, why));
   }
   extent const queries = set(o.queries, tokens), keys = o.prefix + tokens;

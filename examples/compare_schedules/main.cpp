@@ -43,7 +43,7 @@ int run(const options& o, const inputs& in, const world& where, bool processes) 
   }
   std::vector<result> results;
   for (const schedule* each : o.chosen) {
-    if (std::string const why = refusal(*each, o.ranks, in.e.shape.heads); !why.empty()) {
+    if (std::string const why = refusal(*each, o.ranks, in.e.shape.heads, o.chunk > 0); !why.empty()) {
       if (where.first) out.left_out(*each, why);
       continue;
     }

@@ -245,7 +245,7 @@ std::vector<double> timed(int repeats, const char* what, progress& show, F f) {
 /// What the kernel alone gives; times are taken where repeats are asked for.
 measurement alone(const experiment& e, int repeats, progress* show) {
   rank_tensors mine = tensors_of(e, e.tokens, e.keys, 0);
-  auto const run = make_call(kernel{}, e);
+  auto const run = e.chunk > 0 ? make_call(ringfold::canonical(kernel{}, e.chunk), e) : make_call(kernel{}, e);
   measurement made;
   made.workspace = run->workspace();
   if (show != nullptr) {

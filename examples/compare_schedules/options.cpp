@@ -1,5 +1,6 @@
 #include "options.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <string_view>
@@ -133,6 +134,8 @@ options parse(int argc, char** argv, launched by_mpirun) {
   add("--dropout", drop, "P", "Weights are dropped with this probability, 0 or more and less than 1");
   app.add_flag("--backward", o.backward,
                "Run, count and check the backward pass too, for a random gradient of the output");
+  add("--order", o.order, "ORDER",
+      "fast (default), or canonical[:CHUNK]: the same bits at any rank count, by chunks of 64 tokens or so many");
   add("--input", input, "FILES",
       "q.npy,k.npy,v.npy[,o.npy], each [batch, seq, heads, dim] of f2, f4 or f8; with o,\n"
       "errors are told against it too");
@@ -172,6 +175,13 @@ options parse(int argc, char** argv, launched by_mpirun) {
   number("--value-dim", value_dim, o.value_dim, longest);
   if (app.count("--dtype") > 0) dtype_named(o.dtype_text);
   o.mask = mask_named(o.mask_text);
+  if (o.order.starts_with("canonical:")) {
+    o.chunk = whole_number<extent>("--order", o.order, o.order.substr(10), 1, longest, "fast, canonical[:CHUNK] with ");
+  } else if (o.order == "canonical") {
+    o.chunk = 64;
+  } else if (o.order != "fast") {
+    refuse("--order", o.order, "fast, canonical[:CHUNK]");
+  }
   number("--queries", queries, o.queries, longest);
   number("--prefix", prefix, o.prefix, longest);
   for (const char* const name : {"--queries", "--prefix"}) {
@@ -213,9 +223,10 @@ options parse(int argc, char** argv, launched by_mpirun) {
 ringfold::layout layout_of(const options& o, extent tokens) {
   std::string const& text = o.layout_text;
   extent const length = tokens < 0 ? 0 : tokens;
-  if (text == "contiguous") return ringfold::contiguous(length, o.ranks);
-  if (text == "zigzag") return ringfold::zigzag(length, o.ranks);
-  if (text == "striped") return ringfold::striped(length, o.ranks);
+  extent const unit = std::max<extent>(1, o.chunk);
+  if (text == "contiguous") return ringfold::contiguous(length, o.ranks, unit);
+  if (text == "zigzag") return ringfold::zigzag(length, o.ranks, unit);
+  if (text == "striped") return ringfold::striped(length, o.ranks, unit);
   if (text.starts_with("striped:")) {
     return ringfold::striped(length, o.ranks,
                              whole_number<extent>("--layout", text, text.substr(8), 1, longest, "striped[:WIDTH], "));

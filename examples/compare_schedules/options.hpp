@@ -35,6 +35,7 @@ struct options {
   double softcap = 0, dropout = 0;
   bool alibi = false, sinks = false, backward = false;
   std::string order = "fast";
+  extent chunk = 0;  ///< of the canonical order; 0: fast
   int repeats = 5;
   std::string json, trace;  ///< empty where not given
   bool help = false;        ///< asked for, and printed

@@ -7,6 +7,7 @@
 #include "world.hpp"
 
 #include <ringfold/attention/backward_plan.hpp>
+#include <ringfold/attention/canonical.hpp>
 #include <ringfold/attention/plan.hpp>
 #include <ringfold/wrap/counted.hpp>
 #include <ringfold/wrap/traced.hpp>
@@ -79,13 +80,19 @@ std::unique_ptr<call> make_call(const Attention& attend, const experiment& e) {
   });
 }
 
-/// make(communicator, kernel) gives the attention; what it sends is counted and traced.
-template <class Make>
+/// make(communicator, kernel) gives the attention; what it sends is counted and traced. In canonical order where that is
+/// asked for, and the schedule can.
+template <bool Canonical = true, class Make>
 std::unique_ptr<call> prepare(const experiment& e, const any_rank& rank, ringfold::counters& book,
                               ringfold::trace_track& track, Make make) {
   return std::visit(
       [&](auto comm) {
         auto const wire = ringfold::traced(ringfold::counted(comm, book), track);
+        if constexpr (Canonical) {
+          if (e.chunk > 0) {
+            return make_call(make(wire, ringfold::traced(ringfold::canonical(kernel{}, e.chunk), track)), e);
+          }
+        }
         return make_call(make(wire, ringfold::traced(kernel{}, track)), e);
       },
       rank.of);

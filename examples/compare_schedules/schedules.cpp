@@ -32,27 +32,28 @@ positions positions_of(const ringfold::layout& tokens, Place place) {
 
 const schedule schedules[schedule_count] = {
     {"ring", prepare_ring, [](const traffic& t, int rank) { return ring_traffic(t, rank); },
-     [](const traffic& t, int rank) { return ring_backward_traffic(t, rank); }, false, one},
+     [](const traffic& t, int rank) { return ring_backward_traffic(t, rank); }, true, false, one},
     {"gather", prepare_gather, [](const traffic& t, int rank) { return gather_traffic(t, rank, 1); },
-     [](const traffic& t, int rank) { return gather_backward_traffic(t, rank, 1); }, false, one},
+     [](const traffic& t, int rank) { return gather_backward_traffic(t, rank, 1); }, true, false, one},
     {"ulysses", prepare_ulysses, [](const traffic& t, int rank) { return usp_traffic(t, rank, ranks_of(t)); },
-     [](const traffic& t, int rank) { return usp_backward_traffic(t, rank, ranks_of(t)); }, false, all},
+     [](const traffic& t, int rank) { return usp_backward_traffic(t, rank, ranks_of(t)); }, true, false, all},
     {"usp", prepare_usp, [](const traffic& t, int rank) { return usp_traffic(t, rank, columns_of(ranks_of(t))); },
-     [](const traffic& t, int rank) { return usp_backward_traffic(t, rank, columns_of(ranks_of(t))); }, true,
+     [](const traffic& t, int rank) { return usp_backward_traffic(t, rank, columns_of(ranks_of(t))); }, true, true,
      columns_of},
     {"double_ring", prepare_double_ring,
      [](const traffic& t, int rank) { return double_ring_traffic(t, rank, columns_of(ranks_of(t))); },
      [](const traffic& t, int rank) { return double_ring_backward_traffic(t, rank, columns_of(ranks_of(t))); }, true,
-     one},
+     true, one},
     {"direct", prepare_direct, [](const traffic& t, int rank) { return direct_traffic(t, rank); },
-     [](const traffic& t, int rank) { return direct_backward_traffic(t, rank); }, false, one},
+     [](const traffic& t, int rank) { return direct_backward_traffic(t, rank); }, false, false, one},
     {"query_ring", prepare_query_ring, [](const traffic& t, int rank) { return query_ring_traffic(t, rank); },
-     [](const traffic& t, int rank) { return query_ring_backward_traffic(t, rank); }, false, one},
+     [](const traffic& t, int rank) { return query_ring_backward_traffic(t, rank); }, false, false, one},
     {"split_kv", prepare_split_kv, [](const traffic& t, int rank) { return split_kv_traffic(t, rank, false); },
-     [](const traffic& t, int rank) { return split_kv_backward_traffic(t, rank, false); }, false, one},
+     [](const traffic& t, int rank) { return split_kv_backward_traffic(t, rank, false); }, false, false, one},
 };
 
-std::string refusal(const schedule& s, int ranks, extent heads) {
+std::string refusal(const schedule& s, int ranks, extent heads, bool canonical) {
+  if (canonical && !s.canonical) return "it does not keep to one order; allowed: --order fast";
   int const needed = s.heads_needed(ranks);
   if (needed <= heads) return {};
   return fmt::format("{} {} share {} query heads; allowed: at most {}", needed,
@@ -79,7 +80,8 @@ traffic traffic_of(const experiment& e) {
           e.shape.dim,
           e.shape.value_dim,
           e.type.bytes(),
-          e.sum_type().bytes()};
+          e.sum_type().bytes(),
+          e.gradient_type().bytes()};
 }
 
 }  // namespace compare_schedules

@@ -32,6 +32,7 @@ struct schedule {
   const char* name;
   preparation* prepare;
   expectation *expected, *expected_backward;
+  bool canonical;                  ///< whether it keeps a canonical order
   bool grid;                       ///< its ranks form rows of columns_of(ranks)
   int (*heads_needed)(int ranks);  ///< the fewest query heads that it can share out
 };
@@ -43,8 +44,8 @@ int columns_of(int ranks);
 inline constexpr int schedule_count = 8;
 extern const schedule schedules[schedule_count];
 
-/// Why a schedule cannot run on so many ranks and heads, and what is allowed; empty when it can.
-std::string refusal(const schedule& s, int ranks, extent heads);
+/// Why a schedule cannot run on so many ranks and heads in this order, and what is allowed; empty when it can.
+std::string refusal(const schedule& s, int ranks, extent heads, bool canonical);
 
 /// Who holds which token and what sees what, for the schedules' expected().
 ringfold::examples::traffic traffic_of(const experiment& e);

@@ -88,7 +88,7 @@ result::traffic compare(const calls& did, const experiment& e, expectation* expe
 
 baseline make_baseline(const inputs& in, progress& show) {
   const experiment& e = in.e;
-  baseline made{measure_kernel(e, show), {}, {}, {}, {}};
+  baseline made{measure_kernel(e, show), {}, {}, {}, {}, {}, {}};
   auto const positions = tokens_to_check(e);
   exact_gradients slopes;
   if (e.backward) slopes = exact_slopes(e, show);
@@ -97,10 +97,11 @@ baseline make_baseline(const inputs& in, progress& show) {
   auto const take = [&](measurement& of) {
     alone.push_back(rows_of(of.out, positions));
     if (e.backward) alone_slopes.push_back(slopes_of(e, of.slopes, slopes.key_heads));
+    if (e.chunk > 0 && made.out.bytes.empty()) made.out = std::move(of.out), made.whole_slopes = std::move(of.slopes);
     of.out = {}, of.slopes = {};
   };
   take(made.alone);
-  for (extent part = 1; part < orders; ++part) {
+  for (extent part = 1; part < orders && e.chunk == 0; ++part) {
     show.tell("one rank alone, orders of keys", part, orders);
     measurement other = kernel_results(e, e.keys.tokens() * part / orders);
     take(other);
@@ -164,6 +165,12 @@ result judge(const schedule& which, measurement did, const experiment& e, const 
     made.backward_seconds = median(did.backward.seconds);
   }
   made.forward = compare(did.forward, e, which.expected, "", made.failed);
+  if (e.chunk > 0) {
+    auto const &got = did.slopes, &one = base.whole_slopes;
+    bool const same = did.out.bytes == base.out.bytes && got.q.bytes == one.q.bytes && got.k.bytes == one.k.bytes &&
+                      got.v.bytes == one.v.bytes;
+    if (!same) made.failed += fmt::format("{}bits differ from those of one rank", made.failed.empty() ? "" : ", ");
+  }
   if (!did.repeatable) made.failed += fmt::format("{}bits differ from run to run", made.failed.empty() ? "" : ", ");
   made.seconds_median = median(did.forward.seconds);
   did.out = {}, did.slopes = {};

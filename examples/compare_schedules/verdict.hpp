@@ -30,7 +30,9 @@ struct baseline {
   target definition;
   std::optional<target> given;
   std::optional<slope_target> slopes;
-  std::string wrong;  ///< why the given output is not this attention's; empty when it is
+  tensor out;              ///< of one rank, where every schedule has to give its bits
+  gradients whole_slopes;  ///< likewise
+  std::string wrong;       ///< why the given output is not this attention's; empty when it is
 };
 
 /// The definition's rows, the kernel on one rank, and what errors they allow.

@@ -154,6 +154,18 @@ TEST_CASE("every feature, alone and together, by every schedule") {
   }
 }
 
+TEST_CASE("in canonical order every schedule that keeps it gives the bits of one rank") {
+  json const all =
+      results("--ranks 4 --seq 60 --dim 16 --kv-heads 2 --repeat 1 --backward --mask causal --order canonical:8");
+  CHECK(names_of(all) == std::vector<std::string>{"ring", "gather", "ulysses", "usp", "double_ring"});
+  for (const json& one : all) {
+    check(one);
+    CHECK(one.at("order") == "canonical:8");
+    CHECK(one.at("max_abs_error") == all[0].at("max_abs_error"));
+    CHECK(one.at("rms_error") == all[0].at("rms_error"));
+  }
+}
+
 TEST_CASE("features that cannot be are refused with one line") {
   auto const refused = [](const std::string& arguments, const std::string& line) {
     CAPTURE(arguments);
@@ -164,6 +176,9 @@ TEST_CASE("features that cannot be are refused with one line") {
   };
   refused("--softcap 0", "--softcap 0: allowed: numbers from 1e-30 to 1e30");
   refused("--softcap nan", "--softcap nan: allowed: numbers from 1e-30 to 1e30");
+  refused("--order slow", "--order slow: allowed: fast, canonical[:CHUNK]");
+  refused("--order canonical --schedule split_kv",
+          "--schedule split_kv: it does not keep to one order; allowed: --order fast");
   refused("--dropout 1", "--dropout 1: allowed: numbers from 0 to below 1");
   refused("--documents 5,x", "--documents 5,x: allowed: L1,L2,... with whole numbers from 0 to 2147483647");
   refused("--documents 5,16", "--documents 5,16: 21 tokens; allowed: at most the 20 of the sequence");

@@ -1,4 +1,5 @@
 // Compiled, not run: every attention and some nestings over device memory, and the core as device code.
+#include <ringfold/attention/canonical.hpp>
 #include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/plan.hpp>
@@ -46,6 +47,7 @@ void run_all(T* memory, void* scratch, cudaStream_t handle) {
   run(split_kv(comm, kernel), memory, scratch, handle);
   run(ulysses(g.row(), ring(g.col(), kernel)), memory, scratch, handle);
   run(ring(g.col(), ring(g.row(), kernel)), memory, scratch, handle);
+  run(ring(comm, canonical(kernel, 16)), memory, scratch, handle);
 }
 
 }  // namespace
@@ -53,4 +55,11 @@ void run_all(T* memory, void* scratch, cudaStream_t handle) {
 void compile_for_device(float* floats, bf16* halves, void* scratch, cudaStream_t handle) {
   run_all(floats, scratch, handle);
   run_all(halves, scratch, handle);
+  auto const sums = dense<device::space>(static_cast<binned_sum<float>*>(scratch), 1, 64, 4, 32);
+  auto const terms = dense<device::space>(floats, 1, 64, 4, 32);
+  device::stream const on{handle};
+  on.elementwise(elementwise::set_zero{}, sums);
+  on.elementwise(elementwise::add_to{}, sums, terms);
+  on.elementwise(elementwise::add_to{}, sums, sums);
+  on.elementwise(elementwise::round_to{}, terms, sums);
 }

@@ -1,5 +1,6 @@
 #include <mpi_main.hpp>
 
+#include <ringfold/attention/canonical.hpp>
 #include <ringfold/attention/direct.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/query_ring.hpp>
@@ -57,6 +58,7 @@ TEST_CASE("the laws of a backward pass over ranks") {
   int const columns = comm.size() % 2 == 0 ? 2 : 1;
   auto const ranks = grid(comm, comm.size() / columns, columns);
   backward_laws<float>(ring(comm, reference_kernel{}));
+  backward_laws<float>(ring(comm, canonical(reference_kernel{}, 1)));
   backward_laws<bf16>(gather(comm, reference_kernel{}));
   backward_laws<bf16>(direct(comm, reference_kernel{}));
   backward_laws<float>(ulysses(ranks.row(), ring(ranks.col(), reference_kernel{})));

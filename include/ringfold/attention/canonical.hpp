@@ -19,6 +19,10 @@ struct chunk_of_rows {
   range rows;
 };
 
+/// The base of logarithms in which a unit is closed.
+template <class A>
+using base_of_unit = std::conditional_t<closes_in_any_base<A>, base_2, base_e>;
+
 /// Calls f(chunk_of_rows) for all chunks of an owner, in the order in which it stores them.
 template <class F>
 void for_each_chunk(const layout& tokens, int owner, extent chunk, F f) {
@@ -123,8 +127,8 @@ class canonical_attention {
     using sum = typename P::accumulate;
     struct open {
       units<P, state_of<A, P, stream>> work;
-      view<const typename P::element, 4, space> q;  // as given to prepare()
-      partial<sum, space, unit_base> part;          // one unit's
+      view<const typename P::element, 4, space> q;        // as given to prepare()
+      partial<sum, space, detail::base_of_unit<A>> part;  // one unit's
       binned_partial<sum, space> whole;
     };
     extent const rows = p.queries.rows(p.owner), heads = p.head.query;
@@ -225,8 +229,6 @@ class canonical_attention {
   }
 
  private:
-  using unit_base = std::conditional_t<ringfold::closes_in_any_base<A>, base_2, base_e>;
-
   /// The caller's queries in chunks, and a state of the inner attention for each chunk and head, used in turn.
   template <class P, class State>
   struct units {

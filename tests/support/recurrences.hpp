@@ -335,10 +335,14 @@ inline std::vector<extent> chain_bytes(const experiment& e, extent state, bool b
   return made;
 }
 
-/// Every schedule by its name.
+/// Every schedule. Sanitizers see the others in the tests of scans: each makes a plan of its own, which takes long to
+/// compile for them.
 template <class F>
 void for_each_schedule(F f) {
-  f(schedule::chain{}), f(schedule::chain{3}), f(schedule::hillis_steele{}), f(schedule::doubling_123{});
+  f(schedule::chain{}), f(schedule::chain{3});
+#ifndef RINGFOLD_SANITIZED
+  f(schedule::hillis_steele{}), f(schedule::doubling_123{});
+#endif
   f(schedule::recursive_doubling{});
 }
 

@@ -19,6 +19,11 @@ using namespace ringfold;
 namespace {
 
 constexpr reference_kernel kernel;
+#ifdef RINGFOLD_SANITIZED
+std::vector<int> const sizes = {1, 3}, even_sizes = {4};
+#else
+std::vector<int> const sizes = {1, 2, 3, 4, 5, 6, 9}, even_sizes = {4, 6};
+#endif
 
 /// Forward and backward against the definition, over layouts and masks.
 template <class A>
@@ -30,7 +35,7 @@ void laws(const A& attend) {
 }  // namespace
 
 TEST_CASE("queries around rings of any size, lent or received") {
-  for (int ranks = 1; ranks <= 9; ++ranks) {
+  for (int const ranks : sizes) {
     run_ranks(ranks, [](threads comm) {
       //! [query_ring]
       auto const attend = query_ring(comm, reference_kernel{});
@@ -42,7 +47,7 @@ TEST_CASE("queries around rings of any size, lent or received") {
 }
 
 TEST_CASE("a query ring nests over and under every other attention") {
-  for (int const ranks : {4, 6}) {
+  for (int const ranks : even_sizes) {
     run_ranks(ranks, [&](threads comm) {
       auto const g = grid(comm, ranks / 2, 2);
       auto const a = g.col(), b = g.row();
@@ -97,7 +102,7 @@ TEST_CASE("its partials merge in the base that the caller asks for") {
 
 TEST_CASE("with every key seen, what it sends is the published number, and both directions are busy at once") {
   extent const rows = 4, batch = 2, heads = 6, dim = 5, value_dim = 7;
-  for (int ranks = 1; ranks <= 9; ++ranks) {
+  for (int const ranks : sizes) {
     CAPTURE(ranks);
     schedules::experiment<bf16> e(zigzag(rows * ranks, ranks),
                                   {.batch = batch, .heads = heads, .kv_heads = 2, .dim = dim, .value_dim = value_dim},

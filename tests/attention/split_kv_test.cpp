@@ -20,6 +20,11 @@ using namespace ringfold;
 namespace {
 
 constexpr reference_kernel kernel;
+#ifdef RINGFOLD_SANITIZED
+std::vector<int> const sizes = {1, 3}, even_sizes = {4};
+#else
+std::vector<int> const sizes = {1, 2, 3, 4, 5, 6, 9}, even_sizes = {4, 6};
+#endif
 constexpr reduction both[] = {reduction::all_to_all, reduction::tree};
 
 template <class A>
@@ -41,7 +46,7 @@ layout owned(int kind, extent queries, int ranks) {
 }  // namespace
 
 TEST_CASE("keys split over any number of ranks, both ways back, lent or received") {
-  for (int ranks = 1; ranks <= 9; ++ranks) {
+  for (int const ranks : sizes) {
     run_ranks(ranks, [](threads comm) {
       for (auto const back : both) {
         laws(split_kv(comm, kernel, back));
@@ -52,7 +57,7 @@ TEST_CASE("keys split over any number of ranks, both ways back, lent or received
 }
 
 TEST_CASE("split keys nest over and under every other attention") {
-  for (int const ranks : {4, 6}) {
+  for (int const ranks : even_sizes) {
     run_ranks(ranks, [&](threads comm) {
       auto const g = grid(comm, ranks / 2, 2);
       auto const a = g.col(), b = g.row();
@@ -78,7 +83,7 @@ TEST_CASE("split keys nest over and under every other attention") {
 
 TEST_CASE("decoding: every context from none on, some tokens at a time, whoever owns the queries") {
   std::uint64_t seed = 1;
-  for (int ranks = 1; ranks <= 9; ++ranks) {
+  for (int const ranks : sizes) {
     for (extent const cached : {0, 1, ranks - 1, 20}) {
       for (extent const fresh : {1, 3}) {
         for (int owner = 0; owner < 3; ++owner) {
@@ -158,7 +163,7 @@ TEST_CASE("queries that are the same on all ranks: each rank brings some of the 
 
 TEST_CASE("with every key seen, both ways back send the published number, and no keys") {
   extent const rows = 3, batch = 2, heads = 6, dim = 5, value_dim = 7;
-  for (int ranks = 1; ranks <= 9; ++ranks) {
+  for (int const ranks : sizes) {
     CAPTURE(ranks);
     int rounds = 0;
     while (1 << rounds < ranks) ++rounds;

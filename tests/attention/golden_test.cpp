@@ -18,7 +18,7 @@
 #include <ringfold/sequence/documents.hpp>
 #include <ringfold/sequence/shifted.hpp>
 
-#include "support/npy.hpp"
+#include "../../examples/support/npy.hpp"
 #include "support/oracle.hpp"
 #include "support/sharded.hpp"
 

@@ -79,11 +79,13 @@ inline layout chunks_of(const char* what, const layout& tokens, extent chunk, ex
 ///
 /// Layouts of queries and of keys must consist of whole chunks: contiguous(tokens, ranks, chunk), zigzag(tokens, ranks,
 /// chunk), striped(tokens, ranks, chunk). Bits depend on the chunk, the inner attention and the dtype. Those of
-/// reference_kernel are the same from every compiler, those of flash_kernel on machines with registers of one width.
+/// reference_kernel are the same from every compiler, those of flash_kernel on machines with fma and registers of one
+/// width. Gradients of sinks are a rank's own sums, over its rows, and not meant.
 ///
 /// **Steps** as without. **Bytes** forward as without. Backward, an element of a travelling gradient has 16 bytes
-/// instead of 4 (24 instead of 8 for double). **Memory** for each query row and head value_dim + 1 such sums, backward
-/// dim of them; one unit's results. **Order** none. **Overlap** as without.
+/// instead of 4 (24 instead of 8 for double). **Memory** as without, where gradients of keys and values take as many
+/// times more; for each query row and head value_dim + 1 such sums, backward dim of them; one unit's results.
+/// **Order** none. **Overlap** as without.
 /// **Time** of flash_kernel, float, dim 64 and 128, 4096 tokens (bench/kernel_bench.cpp): in chunks of 64, 2.3 times
 /// forward and 2 times backward what it takes without; of 128, 1.7 and 1.5; of 512, 1.3 and 1.15; of 1024, 1.2 and 1.1.
 /// Source: reproducible summation, see binned_sum; closed partials by chunk: FlashDecoding (Dao et al., 2023).

@@ -68,7 +68,7 @@ inline constexpr std::array<int, factors> levels = {static_cast<int>(std::size(r
                                                     2,
                                                     static_cast<int>(std::size(ratios)),
                                                     3,
-                                                    4,
+                                                    static_cast<int>(std::size(sharded::memory_orders)),
                                                     2,
                                                     2,
                                                     static_cast<int>(std::size(biases)),

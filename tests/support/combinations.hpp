@@ -21,7 +21,8 @@ using ringfold::extent;
 using ringfold::layout;
 
 enum factor : std::size_t { ranks, schedule, arrangement, mask, dtype, ratio, tokens, batch, order };
-inline constexpr std::array<int, 9> levels = {9, static_cast<int>(std::size(schedules::names)), 6, 5, 4, 5, 6, 3, 4};
+inline constexpr std::array<int, 9> levels = {9, static_cast<int>(std::size(schedules::names)),      6, 5, 4, 5, 6,
+                                              3, static_cast<int>(std::size(sharded::memory_orders))};
 using combination = std::array<int, levels.size()>;
 
 inline constexpr int rank_counts[] = {1, 2, 3, 4, 5, 7, 8, 9, 16};

@@ -48,6 +48,14 @@ bool is(const std::vector<T>& of, extent batches, extent tokens, extent token, d
   return true;
 }
 
+/// Whether two runs gave the same bits.
+template <class T>
+bool same(const schedules::backward_outcome<T>& a, const schedules::backward_outcome<T>& b) {
+  using combinations::bitwise;
+  return bitwise(a.forward.o, b.forward.o) && bitwise(a.forward.lse, b.forward.lse) && bitwise(a.dq, b.dq) &&
+         bitwise(a.dk, b.dk) && bitwise(a.dv, b.dv);
+}
+
 /// What nobody sees and what sees nothing is exactly 0, whatever the rounding.
 template <class E, class T>
 void check_blind(const E& e, const schedules::backward_outcome<T>& got) {
@@ -73,8 +81,8 @@ void check_blind(const E& e, const schedules::backward_outcome<T>& got) {
 
 /// No worse than 1.5 times the same kernel on one rank, or than a few roundings; `score_of` and `keep` are what the
 /// parts of the score mean. Returns what came out, and what each rank sent.
-template <class E, class Kernel, class Score = oracle::plain_score, class Keep = oracle::keep_all>
-auto check(const E& e, schedules::name which, Kernel kernel, Score score_of = {}, Keep keep = {}) {
+template <class E, class Which, class Kernel, class Score = oracle::plain_score, class Keep = oracle::keep_all>
+auto check(const E& e, Which which, Kernel kernel, Score score_of = {}, Keep keep = {}) {
   using T = typename E::element;
   cotangents const of(e);
   auto const allows = [&](extent i, extent j) { return e.mask.allows(i, j); };

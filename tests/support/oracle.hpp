@@ -100,6 +100,7 @@ gradients backward(const sizes& s, const std::vector<double>& q, const std::vect
                    const std::vector<double>& v, const std::vector<double>& dout, const std::vector<double>& dlse,
                    Allows allows, Score score_of = {}, Keep keep = {}) {
   double const scale = s.scale != 0 ? s.scale : 1 / std::sqrt(static_cast<double>(s.dim));
+  double const infinity = std::numeric_limits<double>::infinity();
   auto const at = [](auto& all, index i) -> auto& { return all[static_cast<std::size_t>(i)]; };
   result const forward = attention(s, q, k, v, allows, score_of, keep);
   gradients made{std::vector<double>(q.size()), std::vector<double>(k.size()), std::vector<double>(v.size()),
@@ -112,7 +113,7 @@ gradients backward(const sizes& s, const std::vector<double>& q, const std::vect
       for (index h = 0; h < s.heads; ++h) {
         index const row = (b * s.queries + i) * s.heads + h;
         if (!s.sinks.empty()) {
-          double const weight = std::exp(at(s.sinks, h) - at(forward.lse, row));
+          double const sink = at(s.sinks, h), weight = sink == -infinity ? 0 : std::exp(sink - at(forward.lse, row));
           double of_row = at(dlse, row), size = std::fabs(of_row);
           for (index d = 0; d < s.value_dim; ++d) {
             double const of_out = at(dout, row * s.value_dim + d);
@@ -127,7 +128,7 @@ gradients backward(const sizes& s, const std::vector<double>& q, const std::vect
           double score = 0, gain = 0, size = std::fabs(at(dlse, row));
           for (index d = 0; d < s.dim; ++d) score += at(q, row * s.dim + d) * at(k, key * s.dim + d);
           changed const to = score_of(score * scale, b, h, i, j);
-          if (to.score == -std::numeric_limits<double>::infinity()) continue;
+          if (to.score == -infinity) continue;
           double const weight = std::exp(to.score - at(forward.lse, row)), kept = keep(b, h, i, j);
           for (index d = 0; d < s.value_dim; ++d) {
             double const of_out = at(dout, row * s.value_dim + d);

@@ -99,6 +99,13 @@ void with(name which, C comm, Kernel kernel, F f) {
   }
 }
 
+/// The same of one's own: which(communicator, kernel, f) calls f with an attention.
+template <class Which, class C, class Kernel, class F>
+  requires(!std::is_same_v<Which, name>)
+void with(Which which, C comm, Kernel kernel, F f) {
+  which(comm, kernel, f);
+}
+
 /// A problem over global tensors, dense [batch, token, head, dim].
 template <class T, class Mask = ringfold::band, class Parts = ringfold::unmodified>
 struct experiment {
@@ -196,8 +203,8 @@ ringfold::view<A, 1> per_head(std::vector<A>& of) {
 }
 
 /// Runs one rank's part and writes it into the outcome under a lock.
-template <class E, class C, class Kernel, class T = typename E::element>
-void run_rank(const E& e, name which, C comm, Kernel kernel, outcome<T>& all, std::mutex& guard, int repeats = 1) {
+template <class E, class Which, class C, class Kernel, class T = typename E::element>
+void run_rank(const E& e, Which which, C comm, Kernel kernel, outcome<T>& all, std::mutex& guard, int repeats = 1) {
   using A = ringfold::accumulate_t<T>;
   auto const p = e.problem();
   int const rank = comm.rank();
@@ -232,8 +239,8 @@ void run_rank(const E& e, name which, C comm, Kernel kernel, outcome<T>& all, st
 }
 
 /// Runs a schedule on as many thread ranks as the layout has.
-template <class E, class Kernel, class T = typename E::element>
-outcome<T> run(const E& e, name which, Kernel kernel, int repeats = 1) {
+template <class E, class Which, class Kernel, class T = typename E::element>
+outcome<T> run(const E& e, Which which, Kernel kernel, int repeats = 1) {
   auto all = room_for<T>(e);
   std::mutex guard;
   ringfold::run_ranks(e.tokens.ranks(),
@@ -280,8 +287,8 @@ struct backward_outcome {
 };
 
 /// Runs forward and backward of one rank: dout is [batch, token, head, value_dim], dlse [batch, token, head].
-template <class E, class C, class Kernel, class T = typename E::element>
-void run_rank_backward(const E& e, name which, C comm, Kernel kernel, const std::vector<double>& dout,
+template <class E, class Which, class C, class Kernel, class T = typename E::element>
+void run_rank_backward(const E& e, Which which, C comm, Kernel kernel, const std::vector<double>& dout,
                        const std::vector<double>& dlse, backward_outcome<T>& all, std::mutex& guard, int repeats) {
   using A = ringfold::accumulate_t<T>;
   auto const p = e.problem();
@@ -333,8 +340,8 @@ void run_rank_backward(const E& e, name which, C comm, Kernel kernel, const std:
 }
 
 /// Runs forward and backward of a schedule on as many thread ranks as the layout has.
-template <class E, class Kernel, class T = typename E::element>
-backward_outcome<T> run_backward(const E& e, name which, Kernel kernel, const std::vector<double>& dout,
+template <class E, class Which, class Kernel, class T = typename E::element>
+backward_outcome<T> run_backward(const E& e, Which which, Kernel kernel, const std::vector<double>& dout,
                                  const std::vector<double>& dlse, int repeats = 1) {
   backward_outcome<T> all(e);
   std::mutex guard;

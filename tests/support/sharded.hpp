@@ -13,10 +13,11 @@ namespace sharded {
 
 using ringfold::extent;
 
-/// How a shard lies in memory. Packed rows have room for a neighbour before and behind; in `planar` the dim is outermost.
-enum class memory_order { bshd, bhsd, packed, planar };
-inline constexpr memory_order memory_orders[] = {memory_order::bshd, memory_order::bhsd, memory_order::packed,
-                                                 memory_order::planar};
+/// How a shard lies in memory: batch, sequence, head, dim, the first one outermost. Packed rows have room for a neighbour
+/// before and behind; in `planar` the dim is outermost.
+enum class memory_order { bshd, bhsd, sbhd, packed, planar };
+inline constexpr memory_order memory_orders[] = {memory_order::bshd, memory_order::bhsd, memory_order::sbhd,
+                                                 memory_order::packed, memory_order::planar};
 
 /// One owner's rows of a tensor, and their memory.
 template <class T>
@@ -36,6 +37,7 @@ shard<T> make_shard(memory_order order, extent batch, extent rows, extent heads,
   switch (order) {
     case memory_order::bshd: to = {data, {batch, rows, heads, dim}, {rows * width, width, dim, 1}}; break;
     case memory_order::bhsd: to = {data, {batch, rows, heads, dim}, {rows * width, dim, rows * dim, 1}}; break;
+    case memory_order::sbhd: to = {data, {batch, rows, heads, dim}, {width, batch * width, dim, 1}}; break;
     case memory_order::packed: to = {data + 5, {batch, rows, heads, dim}, {rows * padded, padded, dim, 1}}; break;
     case memory_order::planar:
       to = {data, {batch, rows, heads, dim}, {rows * heads, heads, 1, batch * rows * heads}};

@@ -98,8 +98,8 @@ TEST_CASE("a backward plan runs after a forward one, with out and lse kept") {
                dk = tensor(6), dv = tensor(7);
     auto const lse = dense(lses.data(), 1, 8, 2);
     //! [backward]
-    plan(attend, problem).forward(q, k, v, out, lse);
-    backward_plan(attend, problem).backward(q, k, v, out, lse, dout, dq, dk, dv);
+    auto const kept = plan(attend, problem).forward(q, k, v, out, lse);
+    backward_plan(attend, problem).backward(kept, dout, dq, dk, dv);
     //! [backward]
     for (float const each : memory[5]) {
       if (each > 1e-6F || each < -1e-6F) throw usage_error(say("equal values give a query no slope"));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ringfold/attention/arguments.hpp>
+#include <ringfold/attention/saved.hpp>
 #include <ringfold/attention/sinks.hpp>
 
 /// \file
@@ -70,7 +71,7 @@ extent backward_workspace_bytes(const A& attend, const P& p) {
 /// The backward pass of an attention made ready for one problem: checked, with all its memory.
 ///
 /// Every rank makes its plan and calls backward() together, as with plan. Inputs are never written.
-/// What must be kept of the forward pass is out and lse, besides q, k and v; nothing else.
+/// What must be kept of the forward pass is out and lse, besides q, k and v; nothing else: see saved.
 /// \snippet attention/backward_test.cpp backward
 template <attention_type A, class P>
 class backward_plan : public detail::planned<A, P, detail::backward_workings<A, P>> {
@@ -123,6 +124,12 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
                                 block_gradient<gradient_sum_t<A, P>, space>{to_k, to_v}, on);
     attend_.close_backward(work_.state, to_q, on);
     round(dq.at, to_q, on), round(dk.at, to_k, on), round(dv.at, to_v, on);
+  }
+
+  /// The same from what forward() returned, wherever its tensors are by now.
+  void backward(const saved<element, space>& from, input dout, output dq, output dk, output dv, numbers dlse = {},
+                per_head sinks = {}, argument<sum, 1, space> dsinks = {}, stream on = {}) {
+    backward(from.q, from.k, from.v, from.out, from.lse, dout, dq, dk, dv, dlse, sinks, dsinks, on);
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include <ringfold/attention/arguments.hpp>
+#include <ringfold/attention/saved.hpp>
 #include <ringfold/attention/sinks.hpp>
 #include <ringfold/core/reject.hpp>
 
@@ -71,10 +72,12 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
   /// Attention of this rank's rows: q [batch, rows, heads, dim], k and v with kv heads, out with value_dim, and
   /// optionally the log-sum-exp (natural, [batch, rows, heads], -inf where a row saw nothing and out is 0).
   /// Sinks, one for each head in the accumulation type, take weight from every row, exp(sink), once: lse includes it.
+  /// Returns what a backward pass needs: q, k, v, out and lse where they are, sinks not among them.
   /// \throws shape_error, alias_error, usage_error before anything is sent; what the communicator throws afterwards.
-  void forward(input q, input k, input v, output out, argument<sum, 3, space> lse = {},
-               argument<const sum, 1, space> sinks = {}, stream on = {}) {
+  saved<element, space> forward(input q, input k, input v, output out, argument<sum, 3, space> lse = {},
+                                argument<const sum, 1, space> sinks = {}, stream on = {}) {
     detail::check_optional("forward", "lse", lse.at);
+    saved<element, space> const kept{q.at, k.at, v.at, out.at, lse.at};
     if (lse.at.data == nullptr) lse.at = work_.lse;
     check(q, k, v, out, lse, sinks);
     detail::check_sinks("forward", "sinks", sinks.at, problem_.head.query);
@@ -86,6 +89,7 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
       finish(work_.output, lse.at, sinks.at, on);
       on.elementwise(elementwise::round_to{}, out.at, work_.output);
     }
+    return kept;
   }
 
  private:

@@ -105,7 +105,8 @@ TEST_CASE("16. threads: blocks and gradients of two levels on two wires at once,
   run_ranks(6, [&](threads comm) {
     threads const second = split(comm);
     auto const make = [&](auto first, auto kernel, auto f) {
-      shaken const inner(first, delivery::late, 1), outer(second, delivery::late, 2);
+      shaken const inner(first, delivery::late, 1);
+      shaken const outer(second, delivery::late, 2);
       f(ring(grid(outer, 3, 2).col(), ring(grid(inner, 3, 2).row(), kernel)));
     };
     schedules::run_rank_backward(e, make, comm, reference_kernel{}, of.out, of.lse, two_wires, guard, 4);

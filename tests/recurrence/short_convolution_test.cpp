@@ -1,0 +1,151 @@
+#include <ringfold/recurrence/short_convolution.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "support/rules.hpp"
+
+using namespace ringfold;
+using namespace rules;
+
+namespace {
+
+/// Inputs: x, weights.
+struct convolved {
+  extent width = 4, channels = 3;
+
+  short_convolution rule() const { return {width}; }
+  std::vector<input> inputs() const { return {{channels}, {channels * width, false}}; }
+  extent out_width() const { return channels; }
+  extent state_size() const { return (width - 1) * channels; }
+  template <class T>
+  auto problem(layout tokens, documents packed, extent batch, extent heads) const {
+    return make_recurrence<T>(tokens, {.batch = batch, .heads = heads, .dim = 1, .value_dim = channels}, packed);
+  }
+
+  template <class E, class N>
+  void define(const E& e, values<N>& x) const {
+    for (extent b = 0; b < e.batch; ++b) {
+      for (extent h = 0; h < e.heads; ++h) {
+        for (extent c = 0; c < channels; ++c) {
+          auto const token = [&](extent t) {
+            return t >= 0 ? x.in[0][e.at(b, t, h, c, channels)]
+                          : x.initial[e.of_head(b, h, (width - 1 + t) * channels + c, state_size())];
+          };
+          for (extent t = 0; t < e.tokens; ++t) {
+            for (extent w = 0; w < width; ++w) {
+              x.out[e.at(b, t, h, c, channels)] +=
+                  x.in[1][static_cast<std::size_t>((h * channels + c) * width + w)] * token(t - (width - 1) + w);
+            }
+          }
+          for (extent row = 0; row < width - 1; ++row) {
+            x.final[e.of_head(b, h, row * channels + c, state_size())] = token(e.tokens - (width - 1) + row);
+          }
+        }
+      }
+    }
+  }
+
+  template <class A>
+  view<A, 3> weights(const view<A, 4>& of) const {
+    return {of.data, {of.extents[2], channels, width}, {of.strides[2], width, 1}};
+  }
+  template <class T, class A>
+  auto operands(const std::vector<view<const T, 4>>& of_tokens, const std::vector<view<const A, 4>>& of_heads) const {
+    return convolution_operands<T>{of_tokens[0], weights(of_heads[1])};
+  }
+  template <class A>
+  auto gradients(const std::vector<view<A, 4>>& to) const {
+    return convolution_gradients<A>{to[0], weights(to[1])};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a short convolution and its gradients are those of the definition, however tokens are cut") {
+  std::mt19937_64 random(1);
+  for (extent const width : {1, 2, 4, 7}) {
+    for (extent const tokens : {1, 2, 5, 17}) {
+      experiment const e(convolved{width, 3}, tokens, 2, 2, 10 * static_cast<std::uint64_t>(width));
+      auto const whole = run_by_hand<double>(e, {tokens});
+      for (int kind = 0; kind < 5; ++kind) {
+        CAPTURE(width);
+        CAPTURE(tokens);
+        CAPTURE(kind);
+        auto const parts = parts_of(tokens, kind, random);
+        auto const applied = run_by_hand<double>(e, parts), joined = run_by_hand<double>(e, parts, combined::joined);
+        auto const off = apart(applied, e.made);
+        CHECK(off.out <= 1e-14);
+        CHECK(off.gradients <= 1e-11);  // of the differences
+        CHECK(applied.out == whole.out);
+        CHECK(applied.final == whole.final);
+        CHECK(joined.out == whole.out);
+        CHECK(joined.final == whole.final);
+        CHECK(apart(joined, e.made).gradients <= 1e-11);
+        if (*std::min_element(parts.begin(), parts.end()) >= width - 1) CHECK(applied.in[0] == whole.in[0]);
+      }
+    }
+  }
+}
+
+TEST_CASE("narrow elements are summed in float") {
+  std::mt19937_64 random(2);
+  experiment const e(convolved{}, 13, 1, 2, 5);
+  auto const off = apart(run_by_hand<bf16>(e, parts_of(13, 2, random)), e.made);
+  CHECK(off.out <= 1e-6);
+  CHECK(off.gradients <= 1e-6);
+}
+
+TEST_CASE("windows are exact copies: signed zeros and infinities too") {
+  // Parts of 0, 1, 2 tokens against a window of 3, joined from either side.
+  host_stream const on;
+  token_window<float> const of{1, 1, 3, 1};
+  float const tokens[] = {-0.0f, 1, INFINITY, 0.0f, -0.0f, 3};
+  std::vector<std::vector<float>> memory;
+  memory.reserve(100);
+  auto const take = [&](extent rows) {
+    memory.emplace_back(static_cast<std::size_t>(rows), NAN);
+    return dense(memory.back().data(), 1, 1, rows, 1);
+  };
+  auto const element_of = [&](extent first, extent count) {
+    std::vector<float> some(tokens + first, tokens + first + count);
+    affine_element<float> const made{take(1), take(3)};
+    short_convolution::workspace<float> none;
+    auto const p = make_recurrence<float>(contiguous(6, 1), {.heads = 1, .dim = 1});
+    convolution_operands<float> const x{dense<host_space>(static_cast<const float*>(some.data()), 1, count, 1, 1), {}};
+    short_convolution{4}.summarize(none, p, x, made);
+    return made;
+  };
+  auto const join = [&](const affine_element<float>& a, const affine_element<float>& b) {
+    affine_element<float> const made{take(1), take(3)};
+    of.compose(on, a, b, made);
+    return made;
+  };
+  auto const a = element_of(0, 2), none = element_of(2, 0), b = element_of(2, 1), c = element_of(3, 2),
+             d = element_of(5, 1);
+  auto const left = join(join(join(join(a, none), b), c), d), right = join(a, join(none, join(b, join(c, d))));
+  auto const whole = element_of(0, 6);
+  for (const auto& each : {left, right}) {
+    CHECK(each.gate.data[0] == 3);
+    CHECK(std::memcmp(each.value.data, whole.value.data, 3 * sizeof(float)) == 0);
+  }
+  CHECK(join(join(a, b), c).value.data[0] == INFINITY);  // order matters
+  CHECK(join(join(b, a), c).value.data[0] == 1);
+}
+
+TEST_CASE("a token shift is a convolution of width 2") {
+  experiment e(convolved{2, 3}, 9, 1, 2, 4);
+  for (std::size_t i = 0; i < e.given.in[1].size(); ++i) e.given.in[1][i] = i % 2 == 0 ? 1 : 0;
+  e.define();
+  auto const made = run_by_hand<float>(e, {4, 1, 0, 4});
+  for (extent t = 1; t < 9; ++t) {
+    CHECK(made.out[e.at(0, t, 1, 2, 3)] == e.given.in[0][e.at(0, t - 1, 1, 2, 3)]);
+  }
+  CHECK(made.out[e.at(0, 0, 1, 2, 3)] == e.given.initial[e.of_head(0, 1, 2, 3)]);
+}
+
+TEST_CASE("a convolution without weights is refused") {
+  CHECK_THROWS_WITH_AS(short_convolution{0}.check(), "short_convolution: a width of 0; at least 1 is needed",
+                       usage_error);
+}

@@ -1,0 +1,267 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include <ringfold/algebra/affine.hpp>
+#include <ringfold/recurrence/problem.hpp>
+
+#include "sharded.hpp"
+
+/// \file
+/// A rule held against its definition, token by token, and against differences of the definition: part after part, as if
+/// each were a rank, with elements put together by hand.
+
+namespace rules {
+
+using namespace ringfold;
+
+/// One input: as wide for each token and head, or as long for each head and the same for all tokens. Numbers between
+/// low and high are drawn, such that bf16 holds them.
+struct input {
+  extent width;
+  bool of_tokens = true;
+  double low = -1, high = 1;
+  double resets = 0;  ///< how often one is -inf
+};
+
+using numbers = std::vector<double>;
+
+/// What a definition works on and makes. N is long double, so that differences are good for twelve digits.
+template <class N>
+struct values {
+  std::vector<std::vector<N>> in;
+  std::vector<N> initial, out, final;
+};
+
+/// A sequence of tokens for one rule. `Spec` says what it is:
+/// - `rule`, `problem(layout, documents, batch, heads)`, `inputs()`, `out_width()`, `state_size()` for each head;
+/// - `define(experiment, values)` fills out and final from in and initial, for sequences without documents;
+/// - `operands<T>(views)` and `gradients<A>(views)` put views [batch, row, head, width] of the inputs together.
+template <class Spec>
+struct experiment {
+  Spec spec;
+  extent tokens, batch, heads;
+  values<double> given;  ///< out and final are the cotangents
+  values<double> made;   ///< out and final; the gradients of in and initial
+
+  experiment(Spec s, extent count, extent b, extent h, std::uint64_t seed)
+      : spec(s), tokens(count), batch(b), heads(h) {
+    std::mt19937_64 random(seed);
+    auto const draw = [&](extent many, const input& of) {
+      numbers drawn(static_cast<std::size_t>(many));
+      for (double& each : drawn) {
+        each = of.low + (of.high - of.low) * static_cast<double>(random() % 33) / 32;
+        if (of.resets > 0 && static_cast<double>(random() % 1000) < 1000 * of.resets) each = -INFINITY;
+      }
+      return drawn;
+    };
+    for (const input& each : spec.inputs()) given.in.push_back(draw(size_of(each), each));
+    given.initial = draw(batch * heads * spec.state_size(), {1});
+    given.out = draw(batch * tokens * heads * spec.out_width(), {1});
+    given.final = draw(batch * heads * spec.state_size(), {1});
+    define();
+  }
+
+  extent size_of(const input& of) const { return (of.of_tokens ? batch * tokens : 1) * heads * of.width; }
+  std::size_t at(extent b, extent t, extent h, extent i, extent width) const {
+    return static_cast<std::size_t>(((b * tokens + t) * heads + h) * width + i);
+  }
+  std::size_t of_head(extent b, extent h, extent i, extent width) const {
+    return static_cast<std::size_t>((b * heads + h) * width + i);
+  }
+
+  /// Outputs by the definition; gradients by differences of five points.
+  void define() {
+    using N = long double;
+    values<N> x;
+    for (const auto& each : given.in) x.in.emplace_back(each.begin(), each.end());
+    x.initial.assign(given.initial.begin(), given.initial.end());
+    auto const loss = [&] {
+      x.out.assign(given.out.size(), N{0}), x.final.assign(given.final.size(), N{0});
+      spec.define(*this, x);
+      N sum = 0;
+      for (std::size_t i = 0; i < x.out.size(); ++i) sum += x.out[i] * N(given.out[i]);
+      for (std::size_t i = 0; i < x.final.size(); ++i) sum += x.final[i] * N(given.final[i]);
+      return sum;
+    };
+    loss();
+    made.out.assign(x.out.begin(), x.out.end()), made.final.assign(x.final.begin(), x.final.end());
+    auto const differentiate = [&](std::vector<N>& by) {
+      numbers slopes;
+      for (N& each : by) {
+        N const here = each, step = 1e-3L;
+        auto const moved = [&](int steps) {
+          each = here + steps * step;
+          return loss();
+        };
+        slopes.push_back(static_cast<double>((8 * (moved(1) - moved(-1)) - (moved(2) - moved(-2))) / (12 * step)));
+        each = here;
+      }
+      return slopes;
+    };
+    made.in.clear();
+    for (auto& each : x.in) made.in.push_back(differentiate(each));
+    made.initial = differentiate(x.initial);
+  }
+};
+
+/// How far two lists of numbers are apart, relative to the largest; infinity when one is none.
+inline double apart(const numbers& got, const numbers& wanted) {
+  double most = got.size() == wanted.size() ? 0 : INFINITY, largest = 1;
+  for (double const each : wanted) largest = std::fmax(largest, std::fabs(each));
+  for (std::size_t i = 0; i < got.size() && i < wanted.size(); ++i) {
+    double const off = std::fabs(got[i] - wanted[i]);
+    most = std::fmax(most, got[i] == wanted[i] ? 0 : std::isfinite(off) ? off / largest : INFINITY);
+  }
+  return most;
+}
+
+/// How far all results are off, and how far gradients are.
+struct distance {
+  double out, gradients;
+};
+inline distance apart(const values<double>& got, const values<double>& wanted) {
+  double slopes = apart(got.initial, wanted.initial);
+  for (std::size_t i = 0; i < wanted.in.size(); ++i) slopes = std::fmax(slopes, apart(got.in[i], wanted.in[i]));
+  return {std::fmax(apart(got.out, wanted.out), apart(got.final, wanted.final)), slopes};
+}
+
+/// Whether states go from part to part, or elements are joined to what is before each part.
+enum class combined : unsigned char { applied, joined };
+
+/// Runs a rule over parts of so many tokens each, forward and backward.
+template <class T, class Spec>
+values<double> run_by_hand(const experiment<Spec>& e, const std::vector<extent>& parts,
+                           combined how = combined::applied) {
+  using A = accumulate_t<T>;
+  auto const rule = e.spec.rule();
+  auto const p = e.spec.template problem<T>(contiguous(e.tokens, 1), documents{e.tokens}, e.batch, e.heads);
+  auto const algebra = rule.algebra_for(p);
+  using element = affine_element<A>;
+  sharded::workspace scratch(1 << 22);
+  auto& memory = scratch.arena();
+  host_stream const on;
+  auto const read_only = [](const view<A, 4>& state) -> view<const A, 4> { return state; };
+
+  std::vector<std::vector<T>> given, dout_memory;
+  std::vector<std::vector<A>> parameters, slopes;
+  std::vector<view<const T, 4>> of_tokens;
+  std::vector<view<const A, 4>> of_heads;
+  std::vector<view<A, 4>> to;
+  auto const inputs = e.spec.inputs();
+  given.reserve(inputs.size()), parameters.reserve(inputs.size()), slopes.reserve(inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    auto const& each = e.given.in[i];
+    given.emplace_back(), parameters.emplace_back();
+    for (double const x : each) given.back().push_back(static_cast<T>(static_cast<float>(x)));
+    parameters.back().assign(each.begin(), each.end());
+    slopes.emplace_back(each.size());
+    extent const b = inputs[i].of_tokens ? e.batch : 1, t = inputs[i].of_tokens ? e.tokens : 1;
+    of_tokens.push_back(dense<host_space>(static_cast<const T*>(given.back().data()), b, t, e.heads, inputs[i].width));
+    of_heads.push_back(
+        dense<host_space>(static_cast<const A*>(parameters.back().data()), b, t, e.heads, inputs[i].width));
+    to.push_back(dense(slopes.back().data(), b, t, e.heads, inputs[i].width));
+    if (inputs[i].of_tokens) continue;
+    // What is given once is seen again at each token.
+    of_heads.back().extents[0] = to.back().extents[0] = e.batch, of_heads.back().strides[0] = to.back().strides[0] = 0;
+    of_heads.back().extents[1] = to.back().extents[1] = e.tokens, of_heads.back().strides[1] = to.back().strides[1] = 0;
+  }
+  auto const all = e.spec.template operands<T>(of_tokens, of_heads);
+  auto const gradients = e.spec.template gradients<A>(to);
+  std::vector<A> out(e.given.out.size()), initial(e.given.initial.begin(), e.given.initial.end()),
+      final(e.given.final.begin(), e.given.final.end());
+  std::vector<T> cotangents;
+  for (double const x : e.given.out) cotangents.push_back(static_cast<T>(static_cast<float>(x)));
+  auto const sums = dense(out.data(), e.batch, e.tokens, e.heads, e.spec.out_width());
+  auto const dout =
+      dense<host_space>(static_cast<const T*>(cotangents.data()), e.batch, e.tokens, e.heads, e.spec.out_width());
+
+  std::vector<range> rows;
+  for (extent first = 0; extent const count : parts) rows.push_back({first, count}), first += count;
+  auto const longest = *std::max_element(parts.begin(), parts.end());
+  auto work = rule.forward_workspace(p, longest, memory);
+  auto back = rule.backward_workspace_for(p, longest, memory);
+  std::size_t const count = parts.size();
+
+  // The states before each part and after the last, from elements in the order given.
+  auto const prefixes = [&](const std::vector<element>& elements, std::vector<A>& seed) {
+    std::vector<view<A, 4>> states{algebra.take_state(memory)};
+    std::copy(seed.begin(), seed.end(), states[0].data);
+    for (std::size_t i = 0; i < count; ++i) {
+      states.push_back(algebra.take_state(memory));
+      if (how == combined::applied) {
+        algebra.apply(on, states[i], elements[i], states[i + 1]);
+        continue;
+      }
+      // (e_1 (e_2 (e_3 ..))) applied to the seed: the other order of joining.
+      element joined = elements[i];
+      for (std::size_t j = i; j-- > 0;) {
+        element const next = algebra.take_element(memory);
+        algebra.compose(on, elements[j], joined, next);
+        joined = next;
+      }
+      algebra.apply(on, states[0], joined, states[i + 1]);
+    }
+    return states;
+  };
+
+  std::vector<element> elements;
+  for (const range& part : rows) {
+    elements.push_back(algebra.take_element(memory));
+    rule.summarize(work, p, all.rows(part), elements.back());
+  }
+  auto const enters = prefixes(elements, initial);
+  for (std::size_t i = 0; i < count; ++i) {
+    auto const part = slice(sums, row_axis, rows[i]);
+    rule.within(work, p, all.rows(rows[i]), part, [] {});
+    rule.carry(work, p, all.rows(rows[i]), read_only(enters[i]), part);
+  }
+
+  std::vector<element> backward;
+  for (std::size_t i = count; i-- > 0;) {
+    backward.push_back(algebra.take_element(memory));
+    auto const cotangent = slice(dout, row_axis, rows[i]);
+    if constexpr (requires { rule.reads_entering_state; }) {
+      rule.summarize_backward(back, p, all.rows(rows[i]), cotangent, read_only(enters[i]), backward.back());
+    } else {
+      rule.summarize_backward(back, p, all.rows(rows[i]), cotangent, backward.back());
+    }
+  }
+  auto const leaves = prefixes(backward, final);
+  for (std::size_t i = 0; i < count; ++i) {
+    auto const part = all.rows(rows[i]);
+    auto const cotangent = slice(dout, row_axis, rows[i]);
+    rule.within_backward(back, p, part, cotangent, gradients.rows(rows[i]), [] {});
+    rule.carry_backward(back, p, part, cotangent, read_only(enters[i]), read_only(leaves[count - 1 - i]),
+                        gradients.rows(rows[i]));
+  }
+
+  values<double> made;
+  made.out.assign(out.begin(), out.end());
+  auto const numbers_of = [](const auto& state) {
+    numbers got(static_cast<std::size_t>(state.size()));
+    for (std::size_t i = 0; i < got.size(); ++i) got[i] = static_cast<double>(state.data[i]);
+    return got;
+  };
+  made.final = numbers_of(enters.back()), made.initial = numbers_of(leaves.back());
+  for (const auto& each : slopes) made.in.emplace_back(each.begin(), each.end());
+  return made;
+}
+
+/// Tokens dealt into parts: one, of one token each, some empty, any.
+inline std::vector<extent> parts_of(extent tokens, int kind, std::mt19937_64& random) {
+  if (kind == 0) return {tokens};
+  if (kind == 1) return std::vector<extent>(static_cast<std::size_t>(tokens), 1);
+  std::vector<extent> made;
+  for (extent left = tokens; left > 0;) {
+    made.push_back(std::min<extent>(left, static_cast<extent>(random() % 6)));
+    left -= made.back();
+  }
+  made.push_back(0);
+  return made;
+}
+
+}  // namespace rules

@@ -58,6 +58,17 @@ TEST_CASE("gathered attention, few heads or all at once") {
   CHECK(error_of(5, 8, all_heads_at_once) < 1e-6);
 }
 
+TEST_CASE("gathered heads that no query head of an inner rank reads") {
+  for (extent const at_once : {1, 3}) {
+    CAPTURE(at_once);
+    auto const gathered = [&](threads comm) {
+      auto const g = grid(comm, 2, 2);
+      return gather(g.col(), ulysses(g.row(), reference_kernel{}), at_once);
+    };
+    CHECK(error_of(4, 8, gathered) < 1e-6);  // of key heads 0 .. 3 each rank reads two
+  }
+}
+
 TEST_CASE("Ulysses attention and USP") {
   //! [ulysses]
   auto const ulysses_attention = [](threads comm) { return ulysses(comm, reference_kernel{}); };

@@ -44,6 +44,10 @@ static_assert(std::is_trivially_copyable_v<view<float, 4>> && std::is_aggregate_
 static_assert(view<float, 2>{nullptr, {3, 0}, {}}.size() == 0 &&
               view<float, 2>{nullptr, {two_32 + 16, 2}, {}}.size() == 2 * two_32 + 32);
 
+static_assert(range{2, 4}.within({0, 9}) == range{2, 4} && range{2, 4}.within({3, 9}) == range{3, 3});
+static_assert(range{2, 4}.within({0, 3}) == range{2, 1} && range{2, 4}.within({7, 2}) == range{6, 0} &&
+              range{2, 4}.within({0, 1}) == range{2, 0});
+
 std::vector<int> counted(std::size_t size) {
   std::vector<int> made(size);
   std::iota(made.begin(), made.end(), 0);

@@ -70,10 +70,10 @@ struct range {
   extent first = 0;
   extent count = 0;
 
-  /// The part of this range that lies in another.
+  /// The part of this range that lies in another; where there is none, nothing at the end that is nearer to it.
   constexpr range within(range other) const {
-    extent const low = first > other.first ? first : other.first;
     extent const end = first + count, other_end = other.first + other.count;
+    extent const low = first > other.first ? first : end < other.first ? end : other.first;
     extent const high = end < other_end ? end : other_end;
     return {low, high > low ? high - low : 0};
   }

@@ -77,12 +77,12 @@ TEST_CASE("a short convolution and its gradients are those of the definition, ho
         auto const applied = run_by_hand<double>(e, parts), joined = run_by_hand<double>(e, parts, combined::joined);
         auto const off = apart(applied, e.made);
         CHECK(off.out <= 1e-14);
-        CHECK(off.gradients <= 1e-11);  // of the differences
+        CHECK(off.gradients <= 1e-12);  // of the differences
         CHECK(applied.out == whole.out);
         CHECK(applied.final == whole.final);
         CHECK(joined.out == whole.out);
         CHECK(joined.final == whole.final);
-        CHECK(apart(joined, e.made).gradients <= 1e-11);
+        CHECK(apart(joined, e.made).gradients <= 1e-12);
         if (*std::min_element(parts.begin(), parts.end()) >= width - 1) CHECK(applied.in[0] == whole.in[0]);
       }
     }

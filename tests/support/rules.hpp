@@ -92,7 +92,7 @@ struct experiment {
     auto const differentiate = [&](std::vector<N>& by) {
       numbers slopes;
       for (N& each : by) {
-        N const here = each, step = 1e-3L;
+        N const here = each, step = 1e-4L;
         auto const moved = [&](int steps) {
           each = here + steps * step;
           return loss();

@@ -12,16 +12,16 @@
 
 namespace ringfold {
 
-/// What A is: 1, a number for each head, a number for each row of the state, or a matrix.
+/// What A is: 1, a number for each head, for each row of the state or for each of its elements, or a matrix.
 ///
 /// Numbers are decays, kept as their logarithms (natural, never positive), so that long products underflow to 0 and
 /// nothing else happens.
-enum class transition : unsigned char { identity, scalar, diagonal, dense };
+enum class transition : unsigned char { identity, scalar, diagonal, elementwise, dense };
 
 /// A or its logarithm, and B.
 template <class A, class Space = host_space>
 struct affine_element {
-  view<A, 4, Space> gate;   ///< [batch, head, rows or 1, columns of A or 1]; none for the identity
+  view<A, 4, Space> gate;   ///< [batch, head, rows or 1, columns of A or of the state or 1]; none for the identity
   view<A, 4, Space> value;  ///< [batch, head, rows, columns]
 };
 
@@ -91,7 +91,10 @@ struct affine {
   state take_state(arena<Space>& memory) const { return memory.template take_view<A>(batch, heads, rows, columns); }
   element take_element(arena<Space>& memory) const {
     return {memory.template take_view<A>(Kind == transition::identity ? 0 : batch, heads,
-                                         Kind == transition::scalar ? 1 : rows, Kind == transition::dense ? rows : 1),
+                                         Kind == transition::scalar ? 1 : rows,
+                                         Kind == transition::dense         ? rows
+                                         : Kind == transition::elementwise ? columns
+                                                                           : 1),
             take_state(memory)};
   }
 
@@ -112,7 +115,9 @@ struct affine {
     extent const columns = s.extents[3], small = columns / count, larger = columns % count;
     return slice(s, 3, index * small + (index < larger ? index : larger), small + (index < larger ? 1 : 0));
   }
-  static element part(const element& e, int index, int count) { return {e.gate, part(e.value, index, count)}; }
+  static element part(const element& e, int index, int count) {
+    return {Kind == transition::elementwise ? part(e.gate, index, count) : e.gate, part(e.value, index, count)};
+  }
   extent most_parts() const { return columns; }
 
   /// into = what the element makes of a state; into has memory of its own.
@@ -127,7 +132,7 @@ struct affine {
       on.elementwise(detail::apply_affine<Kind>{rows, e.gate.strides[3], s.strides[2]}, into, first_of_row,
                      first_of_column, e.value);
     } else {
-      auto gate = detail::repeated(e.gate, 3, columns);
+      auto gate = Kind == transition::elementwise ? e.gate : detail::repeated(e.gate, 3, columns);
       if (Kind == transition::scalar) gate = detail::repeated(gate, 2, rows);
       on.elementwise(detail::apply_affine<Kind>{}, into, gate, s, e.value);
     }

@@ -1,0 +1,145 @@
+#include <ringfold/recurrence/diagonal_recurrence.hpp>
+
+#include <doctest/doctest.h>
+
+#include <complex>
+
+#include "support/rules.hpp"
+
+using namespace ringfold;
+using namespace rules;
+
+namespace {
+
+/// Inputs: x, logarithms of factors' sizes, and angles. `learned` factors are the same for all tokens, as LRU's are.
+template <field Field>
+struct diagonal {
+  extent channels = 3;
+  bool learned = false;
+  double strength = 2, resets = 0.05;
+
+  static constexpr bool complex = Field == field::complex;
+  static constexpr extent parts = complex ? 2 : 1;
+  diagonal_recurrence<Field> rule() const { return {}; }
+  std::vector<input> inputs() const {
+    return {{parts * channels},
+            {channels, !learned, -strength, 0, learned ? 0 : resets},
+            {complex ? channels : 0, !learned, -4, 4}};
+  }
+  extent out_width() const { return parts * channels; }
+  extent state_size() const { return parts * channels; }
+  template <class T>
+  auto problem(layout tokens, documents packed, extent batch, extent heads) const {
+    return make_recurrence<T>(tokens, {.batch = batch, .heads = heads, .dim = 1, .value_dim = out_width()}, packed);
+  }
+
+  template <class E, class N>
+  void define(const E& e, values<N>& x) const {
+    extent const width = out_width();
+    for (extent b = 0; b < e.batch; ++b) {
+      for (extent h = 0; h < e.heads; ++h) {
+        for (extent c = 0; c < channels; ++c) {
+          auto const at = [&](extent t, extent part) { return e.at(b, t, h, part * channels + c, width); };
+          auto const state_at = [&](extent part) { return e.of_head(b, h, part * channels + c, width); };
+          std::complex<N> state(x.initial[state_at(0)], complex ? x.initial[state_at(parts - 1)] : 0);
+          for (extent t = 0; t < e.tokens; ++t) {
+            auto const i = learned ? static_cast<std::size_t>(h * channels + c) : e.at(b, t, h, c, channels);
+            state *= std::polar(std::exp(x.in[1][i]), complex ? x.in[2][i] : N{0});
+            state += std::complex<N>(x.in[0][at(t, 0)], complex ? x.in[0][at(t, parts - 1)] : 0);
+            x.out[at(t, 0)] = state.real();
+            if (complex) x.out[at(t, parts - 1)] = state.imag();
+          }
+          x.final[state_at(0)] = state.real();
+          if (complex) x.final[state_at(parts - 1)] = state.imag();
+        }
+      }
+    }
+  }
+
+  template <class T, class A>
+  auto operands(const std::vector<view<const T, 4>>& of_tokens, const std::vector<view<const A, 4>>& of_heads) const {
+    return diagonal_operands<T>{of_tokens[0], of_heads[1], of_heads[2]};
+  }
+  template <class A>
+  auto gradients(const std::vector<view<A, 4>>& to) const {
+    return diagonal_gradients<A>{to[0], to[1], to[2]};
+  }
+};
+
+template <class T, class Spec>
+void check(Spec spec, extent tokens, std::uint64_t seed, double bound) {
+  std::mt19937_64 random(seed);
+  experiment const e(spec, tokens, 2, 2, seed);
+  for (int kind = 0; kind < 5; ++kind) {
+    CAPTURE(tokens);
+    CAPTURE(kind);
+    auto const parts = parts_of(tokens, kind, random);
+    for (auto const how : {combined::applied, combined::joined}) {
+      auto const off = apart(run_by_hand<T>(e, parts, how), e.made);
+      CHECK(off.out <= bound);
+      CHECK(off.gradients <= std::max(bound, 1e-12));  // of the differences
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a real diagonal recurrence and its gradients are those of the definition, however tokens are cut") {
+  for (extent const tokens : {1, 2, 5, 17}) {
+    check<double>(diagonal<field::real>{3}, tokens, 1, 1e-14);
+    check<double>(diagonal<field::real>{2, true, 1e-3}, tokens, 2, 1e-14);
+    check<double>(diagonal<field::real>{2, false, 700}, tokens, 3, 1e-14);
+  }
+}
+
+TEST_CASE("a complex diagonal recurrence and its gradients are those of the definition, however tokens are cut") {
+  for (extent const tokens : {1, 2, 5, 17}) {
+    check<double>(diagonal<field::complex>{3, true, 0.25}, tokens, 4, 1e-14);
+    check<double>(diagonal<field::complex>{2}, tokens, 5, 1e-14);
+  }
+}
+
+TEST_CASE("narrow elements are summed in float") {
+  check<bf16>(diagonal<field::real>{5}, 13, 6, 2e-6);
+  check<bf16>(diagonal<field::complex>{5}, 13, 7, 2e-6);
+}
+
+TEST_CASE("complex factors: order does not matter, what has been turned does") {
+  // A quarter turn twice is a half turn: h = -1 from 1, and through a join of elements as well.
+  host_stream const on;
+  complex_affine<float> const of{1, 1, 2, 1};
+  float gate[2] = {0, 1}, value[2] = {0, 0}, both_gate[2], both_value[2], one[2] = {1, 0}, made[2];
+  auto const rows = [](float* of_two) { return dense(of_two, 1, 1, 2, 1); };
+  affine_element<float> const quarter{rows(gate), rows(value)}, half{rows(both_gate), rows(both_value)};
+  of.compose(on, quarter, quarter, half);
+  of.apply(on, rows(one), half, rows(made));
+  CHECK(made[0] == -1);
+  CHECK(made[1] == 0);
+}
+
+TEST_CASE("strong factors over many tokens underflow, and nothing else happens") {
+  extent const tokens = 20000;
+  auto const p = make_recurrence<float>(contiguous(tokens, 1), {.heads = 1, .dim = 1, .value_dim = 2});
+  diagonal_recurrence<field::complex> const rule;
+  sharded::workspace memory(1 << 20);
+  auto work = rule.forward_workspace(p, tokens, memory.arena());
+  std::vector<float> x(static_cast<std::size_t>(2 * tokens), 1);
+  float gate = -5, angle = 3, of_gate[2], of_value[2];
+  view<const float, 4> const same{&gate, {1, tokens, 1, 1}, {0, 0, 0, 0}},
+      turned{&angle, {1, tokens, 1, 1}, {0, 0, 0, 0}};
+  affine_element<float> const made{dense(of_gate, 1, 1, 2, 1), dense(of_value, 1, 1, 2, 1)};
+  diagonal_operands<float> const of{dense(x.data(), 1, tokens, 1, 2), same, turned};
+  rule.summarize(work, p, of, made);
+  CHECK(of_gate[0] == 0);
+  CHECK(of_gate[1] == 0);
+  // 1 + i over 1 - a
+  auto const limit = std::complex<double>(1, 1) / (1.0 - std::polar(std::exp(-5.0), 3.0));
+  CHECK(of_value[0] == doctest::Approx(limit.real()).epsilon(1e-6));
+  CHECK(of_value[1] == doctest::Approx(limit.imag()).epsilon(1e-6));
+}
+
+TEST_CASE("complex numbers have two parts") {
+  auto const p = make_recurrence<float>(contiguous(4, 1), {.heads = 1, .dim = 1, .value_dim = 3});
+  CHECK_THROWS_WITH_AS(diagonal_recurrence<field::complex>{}.algebra_for(p),
+                       "diagonal_recurrence: complex numbers in a width of 3; it must be even", shape_error);
+}

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <ringfold/core/workspace.hpp>
 #include <ringfold/recurrence/gates.hpp>
+#include <ringfold/recurrence/matrix.hpp>
 
 /// \file
 /// Some tokens of one head under decay, as matrices: the chunkwise form of linear attention.
@@ -21,68 +21,6 @@ struct recurrence_operands {
 };
 
 namespace detail {
-
-/// Rows of numbers, one behind the other.
-template <class A>
-struct matrix {
-  A* data = nullptr;
-  extent width = 0;
-  A* operator[](extent row) const { return data + row * width; }
-};
-
-template <class A>
-matrix<A> take_matrix(arena<host_space>& memory, extent rows, extent width) {
-  return {memory.take<A>(checked_multiply(rows, width)), width};
-}
-
-template <class A>
-void fill(A* row, A value, extent count) {
-  for (extent i = 0; i < count; ++i) row[i] = value;
-}
-template <class A>
-void multiply_by(A* row, const A* factors, extent count) {
-  for (extent i = 0; i < count; ++i) row[i] *= factors[i];
-}
-template <class A>
-void add_scaled(A* to, A factor, const A* row, extent count) {
-  for (extent i = 0; i < count; ++i) to[i] = fused(factor, row[i], to[i]);
-}
-template <class A>
-A dot(const A* a, const A* b, extent count) {
-  A sum = 0;
-  for (extent i = 0; i < count; ++i) sum = fused(a[i], b[i], sum);
-  return sum;
-}
-
-/// Rows first .. first + count - 1 of one head, times a factor.
-template <class T, class A>
-void load_rows(const view<const T, 4>& from, extent b, extent h, extent first, extent count, A factor, matrix<A> to) {
-  for (extent i = 0; i < count; ++i) {
-    for (extent d = 0; d < to.width; ++d) to[i][d] = static_cast<A>(from(b, first + i, h, d)) * factor;
-  }
-}
-/// Adds a factor times what is in a matrix to rows of one head.
-template <class A>
-void add_rows(const view<A, 4>& to, extent b, extent h, extent first, extent count, A factor, matrix<A> from) {
-  for (extent i = 0; i < count; ++i) {
-    for (extent d = 0; d < from.width; ++d) to(b, first + i, h, d) = fused(factor, from[i][d], to(b, first + i, h, d));
-  }
-}
-
-/// A state of one head as a matrix; one without memory is zero.
-template <class A>
-void load_state(const view<const A, 4>& from, extent b, extent h, matrix<A> to, extent rows) {
-  for (extent d = 0; d < rows; ++d) {
-    for (extent e = 0; e < to.width; ++e) to[d][e] = from.data == nullptr ? A{0} : from(b, h, d, e);
-  }
-}
-
-template <class A>
-void store_state(matrix<A> from, extent b, extent h, const view<A, 4>& to) {
-  for (extent d = 0; d < to.extents[2]; ++d) {
-    for (extent e = 0; e < from.width; ++e) to(b, h, d, e) = from[d][e];
-  }
-}
 
 /// The tokens of a chunk of one head, and what they do with a state [dim, value_dim].
 ///

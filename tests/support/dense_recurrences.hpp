@@ -1,0 +1,366 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include <ringfold/recurrence/delta.hpp>
+
+#include "sharded.hpp"
+
+/// \file
+/// Recurrences whose transition is a matrix, by their published definitions, token by token in fp64, with that matrix
+/// written out; and runs of the library's verbs on the same numbers, cut into parts.
+
+namespace dense_recurrences {
+
+using namespace ringfold;
+
+enum class rule_name { delta, dplr };
+
+/// [batch, token, head, ...]; beta is as wide as 1, gates as experiment says; states are [batch, head, dim, value_dim].
+struct numbers {
+  std::vector<double> q, k, v, beta, a, b, gates, initial, out, final;
+};
+
+struct extents {
+  extent batch = 1, tokens = 0, heads = 2, dim = 3, value_dim = 4;
+};
+
+/// A matrix of a definition.
+struct square {
+  extent n = 0;
+  std::vector<double> at = {};
+  explicit square(extent rows) : n(rows), at(static_cast<std::size_t>(rows * rows)) {}
+  double& operator()(extent i, extent j) { return at[static_cast<std::size_t>(i * n + j)]; }
+  double operator()(extent i, extent j) const { return at[static_cast<std::size_t>(i * n + j)]; }
+};
+
+/// One recurrence: its numbers, and what the definition makes of them.
+struct experiment {
+  rule_name rule;
+  gating gates;
+  extents size;
+  documents packed;
+  double scale = 0.5;
+  numbers in;    ///< inputs; out and final are the cotangents
+  numbers made;  ///< out, final; the gradients of the inputs
+
+  extent gate_width() const { return gates == gating::per_row ? size.dim : 1; }
+  std::size_t place(extent b, extent t, extent h, extent width, extent i) const {
+    return static_cast<std::size_t>(((b * size.tokens + t) * size.heads + h) * width + i);
+  }
+  std::size_t gate_place(extent b, extent t, extent h, extent d) const {
+    return gates == gating::per_head ? static_cast<std::size_t>(h)
+                                     : place(b, t, h, gate_width(), gates == gating::per_row ? d : 0);
+  }
+  std::size_t state_place(extent b, extent h, extent d, extent e) const {
+    return static_cast<std::size_t>(((b * size.heads + h) * size.dim + d) * size.value_dim + e);
+  }
+
+  /// Tokens are drawn with beta 0, with beta 2 and a key of length 1, with a key of 0, and with any key that beta k^T k
+  /// keeps within 2; gates zero, slow, medium and strong, another for each head, now and then one that forgets all.
+  experiment(rule_name r, gating g, extents s, documents parts, std::uint64_t seed, bool resets = true)
+      : rule(r), gates(g), size(s), packed(std::move(parts)) {
+    std::mt19937_64 random(seed);
+    auto const number = [&] { return (static_cast<double>(random() % 33) - 16) / 16; };
+    auto const draw = [&](extent width) {
+      std::vector<double> drawn(static_cast<std::size_t>(s.batch * s.tokens * s.heads * width));
+      for (double& each : drawn) each = number();
+      return drawn;
+    };
+    in = {draw(s.dim), draw(s.dim), draw(s.value_dim), {}, {}, {}, {}, {}, draw(s.value_dim), {}};
+    in.initial.resize(static_cast<std::size_t>(s.batch * s.heads * s.dim * s.value_dim));
+    in.final.resize(in.initial.size());
+    for (auto* state : {&in.initial, &in.final}) {
+      for (double& each : *state) each = number();
+    }
+    auto const in_float = [](double x) { return static_cast<double>(static_cast<float>(x)); };
+    std::size_t const all = in.k.size() / static_cast<std::size_t>(s.dim), width = static_cast<std::size_t>(s.dim);
+    if (r == rule_name::delta) in.beta.resize(all);
+    if (r == rule_name::dplr) in.a.resize(in.k.size()), in.b.resize(in.k.size());
+    for (std::size_t i = 0; i < all; ++i) {
+      double* const key = &in.k[i * width];
+      double square = 0;
+      for (std::size_t d = 0; d < width; ++d) square += key[d] * key[d];
+      if (r == rule_name::dplr) {
+        double const rate = static_cast<double>(random() % 5) / 4;
+        for (std::size_t d = 0; d < width; ++d) {
+          double const direction = square == 0 ? 0 : key[d] / std::sqrt(square);
+          in.a[i * width + d] = in_float(-direction), in.b[i * width + d] = in_float(rate * direction);
+        }
+        continue;
+      }
+      switch (random() % 5) {
+        case 0: in.beta[i] = 0; break;
+        case 1:
+          std::fill(key, key + width, 0.0);
+          key[random() % width] = random() % 2 == 0 ? 1 : -1, in.beta[i] = 2;
+          break;
+        case 2: std::fill(key, key + width, 0.0), in.beta[i] = 0.5; break;
+        default: in.beta[i] = in_float(std::min(2.0, square == 0 ? 2.0 : 1.999 / square) * (1 + number()) / 2);
+      }
+    }
+    double const strengths[] = {0, 1e-3, 0.25, 5};
+    std::size_t const first = random(), heads = static_cast<std::size_t>(s.heads);
+    if (g == gating::per_head) in.gates.resize(heads);
+    if (g == gating::per_token || g == gating::per_row) in.gates.resize(all * static_cast<std::size_t>(gate_width()));
+    for (std::size_t i = 0; i < in.gates.size(); ++i) {
+      std::size_t const head = g == gating::per_head ? i : i / static_cast<std::size_t>(gate_width()) % heads;
+      in.gates[i] = -in_float(strengths[(first + head) % 4] * static_cast<double>(random() % 17) / 16);
+      if (resets && g != gating::per_head && random() % 23 == 0) in.gates[i] = -INFINITY;
+    }
+    made = define(in);
+  }
+
+  double decay(const numbers& x, extent b, extent t, extent h, extent d) const {
+    return gates == gating::none ? 1.0 : std::exp(x.gates[gate_place(b, t, h, d)]);
+  }
+
+  /// The matrix of a token: (I - beta k k^T) Diag(exp g), or Diag(exp g) + b a^T.
+  square transition_of(const numbers& x, extent b, extent t, extent h) const {
+    square m(size.dim);
+    for (extent i = 0; i < size.dim; ++i) {
+      for (extent j = 0; j < size.dim; ++j) {
+        std::size_t const at_i = place(b, t, h, size.dim, i), at_j = place(b, t, h, size.dim, j);
+        m(i, j) = rule == rule_name::delta
+                      ? ((i == j) - x.beta[place(b, t, h, 1, 0)] * x.k[at_i] * x.k[at_j]) * decay(x, b, t, h, j)
+                      : (i == j) * decay(x, b, t, h, j) + x.b[at_i] * x.a[at_j];
+      }
+    }
+    return m;
+  }
+  double written(const numbers& x, extent b, extent t, extent h) const {
+    return rule == rule_name::delta ? x.beta[place(b, t, h, 1, 0)] : 1;
+  }
+
+  /// S_t = M_t S_(t-1) + beta_t k_t v_t^T, out_t = scale q_t S_t, and its gradients, by hand.
+  numbers define(const numbers& x) const {
+    extent const K = size.dim, V = size.value_dim, all = size.tokens;
+    numbers y = x;
+    for (auto* each : {&y.q, &y.k, &y.v, &y.beta, &y.a, &y.b, &y.gates, &y.initial, &y.out, &y.final}) {
+      std::fill(each->begin(), each->end(), 0.0);
+    }
+    std::vector<bool> begins(static_cast<std::size_t>(all) + 1);
+    for (int document = 0; document < packed.count(); ++document) {
+      if (packed.first(document) > 0) begins[static_cast<std::size_t>(packed.first(document))] = true;
+    }
+    auto const in_state = [&](extent d, extent e) { return static_cast<std::size_t>(d * V + e); };
+    for (extent b = 0; b < size.batch; ++b) {
+      for (extent h = 0; h < size.heads; ++h) {
+        std::vector<double> s(static_cast<std::size_t>(K * V));
+        for (std::size_t i = 0; i < s.size(); ++i) s[i] = x.initial[state_place(b, h, 0, 0) + i];
+        std::vector<std::vector<double>> before, after;  // each token
+        for (extent t = 0; t < all; ++t) {
+          if (begins[static_cast<std::size_t>(t)]) std::fill(s.begin(), s.end(), 0.0);
+          before.push_back(s);
+          auto const m = transition_of(x, b, t, h);
+          for (extent i = 0; i < K; ++i) {
+            for (extent e = 0; e < V; ++e) {
+              double sum = written(x, b, t, h) * x.k[place(b, t, h, K, i)] * x.v[place(b, t, h, V, e)];
+              for (extent j = 0; j < K; ++j) sum += m(i, j) * before.back()[in_state(j, e)];
+              s[in_state(i, e)] = sum;
+              y.out[place(b, t, h, V, e)] += scale * x.q[place(b, t, h, K, i)] * sum;
+            }
+          }
+          after.push_back(s);
+        }
+        for (std::size_t i = 0; i < s.size(); ++i) y.final[state_place(b, h, 0, 0) + i] = s[i];
+
+        std::vector<double> ds(s.size());
+        for (std::size_t i = 0; i < s.size(); ++i) ds[i] = x.final[state_place(b, h, 0, 0) + i];
+        for (extent t = all; t-- > 0;) {
+          auto const& from = before[static_cast<std::size_t>(t)];
+          auto const m = transition_of(x, b, t, h);
+          double const beta = written(x, b, t, h);
+          square dm(K);
+          for (extent i = 0; i < K; ++i) {
+            for (extent e = 0; e < V; ++e) {
+              double const dout = scale * x.out[place(b, t, h, V, e)];
+              y.q[place(b, t, h, K, i)] += dout * after[static_cast<std::size_t>(t)][in_state(i, e)];
+              ds[in_state(i, e)] += dout * x.q[place(b, t, h, K, i)];
+              double const d = ds[in_state(i, e)], key = x.k[place(b, t, h, K, i)], value = x.v[place(b, t, h, V, e)];
+              y.k[place(b, t, h, K, i)] += beta * d * value;
+              y.v[place(b, t, h, V, e)] += beta * d * key;
+              if (rule == rule_name::delta) y.beta[place(b, t, h, 1, 0)] += d * key * value;
+              for (extent j = 0; j < K; ++j) dm(i, j) += d * from[in_state(j, e)];
+            }
+          }
+          for (extent i = 0; i < K; ++i) {
+            for (extent j = 0; j < K; ++j) {
+              std::size_t const at_i = place(b, t, h, K, i), at_j = place(b, t, h, K, j);
+              double const left = decay(x, b, t, h, j);
+              double of_decay = (i == j) * dm(i, j);
+              if (rule == rule_name::dplr) {
+                y.b[at_i] += dm(i, j) * x.a[at_j], y.a[at_j] += dm(i, j) * x.b[at_i];
+              } else {
+                y.beta[place(b, t, h, 1, 0)] -= dm(i, j) * x.k[at_i] * x.k[at_j] * left;
+                y.k[at_i] -= dm(i, j) * beta * x.k[at_j] * left;
+                y.k[at_j] -= dm(i, j) * beta * x.k[at_i] * left;
+                of_decay -= dm(i, j) * beta * x.k[at_i] * x.k[at_j];
+              }
+              if (gates != gating::none) y.gates[gate_place(b, t, h, j)] += of_decay * left;
+            }
+          }
+          std::vector<double> entering(ds.size());
+          for (extent j = 0; j < K; ++j) {
+            for (extent e = 0; e < V; ++e) {
+              for (extent i = 0; i < K; ++i) entering[in_state(j, e)] += m(i, j) * ds[in_state(i, e)];
+            }
+          }
+          ds = entering;
+          if (begins[static_cast<std::size_t>(t)]) std::fill(ds.begin(), ds.end(), 0.0);
+        }
+        for (std::size_t i = 0; i < s.size(); ++i) y.initial[state_place(b, h, 0, 0) + i] = ds[i];
+      }
+    }
+    return y;
+  }
+};
+
+/// The members of numbers that a rule has.
+inline std::vector<std::vector<double> numbers::*> members(const experiment& e) {
+  std::vector<std::vector<double> numbers::*> made{&numbers::q,   &numbers::k,       &numbers::v,
+                                                   &numbers::out, &numbers::initial, &numbers::final};
+  if (e.gates != gating::none) made.push_back(&numbers::gates);
+  if (e.rule == rule_name::delta) made.push_back(&numbers::beta);
+  if (e.rule == rule_name::dplr) made.push_back(&numbers::a), made.push_back(&numbers::b);
+  return made;
+}
+
+/// How far numbers are off, over the largest that is wanted, or 1; infinity when one is none.
+inline double off(const std::vector<double>& got, const std::vector<double>& wanted) {
+  double most = got.size() == wanted.size() ? 0 : INFINITY, largest = 1;
+  for (double const each : wanted) largest = std::fmax(largest, std::fabs(each));
+  for (std::size_t i = 0; i < got.size() && i < wanted.size(); ++i) {
+    double const apart = std::fabs(got[i] - wanted[i]);
+    most = std::isfinite(apart) ? std::fmax(most, apart) : INFINITY;
+  }
+  return most / largest;
+}
+inline double off(const experiment& e, const numbers& got) {
+  double most = 0;
+  for (auto const member : members(e)) most = std::fmax(most, off(got.*member, e.made.*member));
+  return most;
+}
+
+/// The same numbers as T.
+template <class T>
+struct memory {
+  std::vector<T> q, k, v, beta, a, b, gates, initial, out, final;
+  memory() = default;
+  explicit memory(const numbers& x)
+      : q(x.q.begin(), x.q.end()),
+        k(x.k.begin(), x.k.end()),
+        v(x.v.begin(), x.v.end()),
+        beta(x.beta.begin(), x.beta.end()),
+        a(x.a.begin(), x.a.end()),
+        b(x.b.begin(), x.b.end()),
+        gates(x.gates.begin(), x.gates.end()),
+        initial(x.initial.begin(), x.initial.end()),
+        out(x.out.begin(), x.out.end()),
+        final(x.final.begin(), x.final.end()) {}
+  numbers back() const {
+    auto const as_double = [](const std::vector<T>& of) { return std::vector<double>(of.begin(), of.end()); };
+    return {as_double(q), as_double(k),     as_double(v),       as_double(beta), as_double(a),
+            as_double(b), as_double(gates), as_double(initial), as_double(out),  as_double(final)};
+  }
+};
+
+/// The library's operands over an experiment's memory; Made is const T or T.
+template <class Made, class T>
+Made operands(const experiment& e, memory<T>& of) {
+  auto const& s = e.size;
+  auto const rows = [&](std::vector<T>& from, extent width) {
+    return dense(from.empty() ? nullptr : from.data(), s.batch, s.tokens, s.heads, width);
+  };
+  view<T, 4> gates{};
+  if (e.gates == gating::per_head) {
+    gates = {of.gates.data(), {s.batch, s.tokens, s.heads, 1}, {0, 0, 1, 0}};
+  } else if (e.gates != gating::none) {
+    gates = rows(of.gates, e.gate_width());
+  }
+  Made made;
+  made.q = rows(of.q, s.dim), made.k = rows(of.k, s.dim), made.v = rows(of.v, s.value_dim), made.gates = gates;
+  if constexpr (requires { made.beta; }) {
+    made.beta = rows(of.beta, 1);
+  } else {
+    made.a = rows(of.a, s.dim), made.b = rows(of.b, s.dim);
+  }
+  return made;
+}
+
+/// Parts that follow each other: what each enters with is what the elements before it make of the initial state.
+template <class T, class Rule, class Operands, class Gradients>
+numbers run_as(const experiment& e, Rule rule, const std::vector<extent>& lengths) {
+  auto const& s = e.size;
+  recurrence_problem<T> p{contiguous(s.tokens, 1), documents{s.tokens}, s.batch, s.heads, s.dim, s.value_dim, e.scale};
+  extent const longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+  typename Rule::template algebra<T> const algebra{s.batch, s.heads, s.dim, s.value_dim};
+  memory<T> in(e.in), to(e.made);
+  for (auto* each : {&to.q, &to.k, &to.v, &to.beta, &to.a, &to.b, &to.gates, &to.out}) {
+    std::fill(each->begin(), each->end(), T(0));
+  }
+  auto const of = operands<Operands>(e, in);
+  auto const gradients = operands<Gradients>(e, to);
+  auto const out = dense(to.out.data(), s.batch, s.tokens, s.heads, s.value_dim);
+  view<const T, 4> const dout = dense(in.out.data(), s.batch, s.tokens, s.heads, s.value_dim);
+  auto const state_of = [&](std::vector<T>& from) {
+    return dense(from.data(), s.batch, s.heads, s.dim, s.value_dim);
+  };
+
+  auto const with_memory = [&](auto use) {
+    arena<> measuring;
+    auto const take = [&](arena<>& from) {
+      auto work = rule.forward_workspace(p, longest, from);
+      auto backward = rule.backward_workspace_for(p, longest, from);
+      std::vector<view<T, 4>> states;
+      for (std::size_t i = 0; i <= lengths.size(); ++i) states.push_back(algebra.take_state(from));
+      auto element = algebra.take_element(from);
+      auto dstate = algebra.take_state(from), next = algebra.take_state(from);
+      return std::tuple(work, backward, states, element, dstate, next);
+    };
+    (void)take(measuring);
+    sharded::workspace real(measuring.used());
+    use(take(real.arena()));
+  };
+  with_memory([&](auto taken) {
+    auto& [work, backward, states, element, dstate, next] = taken;
+    host_stream const on;
+    std::vector<range> parts;
+    extent first = 0;
+    for (extent const length : lengths) parts.push_back({first, length}), first += length;
+    on.copy(piece_of(states[0], role::state), piece_of(state_of(in.initial), role::state));
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      rule.summarize(work, p, of.rows(parts[i]), element);
+      rule.within(work, p, of.rows(parts[i]), slice(out, row_axis, parts[i]), [] {});
+      rule.carry(work, p, of.rows(parts[i]), view<const T, 4>(states[i]), slice(out, row_axis, parts[i]));
+      algebra.apply(on, states[i], element, states[i + 1]);
+    }
+    on.copy(piece_of(state_of(to.final), role::state), piece_of(states.back(), role::state));
+    on.copy(piece_of(dstate, role::state), piece_of(state_of(in.final), role::state));
+    for (std::size_t i = parts.size(); i-- > 0;) {
+      auto const given = slice(dout, row_axis, parts[i]);
+      rule.summarize_backward(backward, p, of.rows(parts[i]), given, element);
+      rule.within_backward(backward, p, of.rows(parts[i]), given, gradients.rows(parts[i]), [] {});
+      rule.carry_backward(backward, p, of.rows(parts[i]), given, view<const T, 4>(states[i]),
+                          view<const T, 4>(dstate), gradients.rows(parts[i]));
+      algebra.apply(on, dstate, element, next);
+      std::swap(dstate, next);
+    }
+    on.copy(piece_of(state_of(to.initial), role::state), piece_of(dstate, role::state));
+  });
+  return to.back();
+}
+
+/// Gates are given spread, so that one instantiation of each rule sees them all.
+template <class T>
+numbers run(const experiment& e, extent chunk, const std::vector<extent>& lengths) {
+  if (e.rule == rule_name::delta) {
+    return run_as<T, delta_rule<gating::per_row>, delta_operands<T>, delta_gradients<T>>(e, {chunk}, lengths);
+  }
+  return run_as<T, dplr<gating::per_row>, dplr_operands<T>, dplr_gradients<T>>(e, {chunk}, lengths);
+}
+
+}  // namespace dense_recurrences

@@ -35,6 +35,15 @@ struct square {
   explicit square(extent rows) : n(rows), at(static_cast<std::size_t>(rows * rows)) {}
   double& operator()(extent i, extent j) { return at[static_cast<std::size_t>(i * n + j)]; }
   double operator()(extent i, extent j) const { return at[static_cast<std::size_t>(i * n + j)]; }
+  friend square operator*(const square& a, const square& b) {
+    square c(a.n);
+    for (extent i = 0; i < a.n; ++i) {
+      for (extent j = 0; j < a.n; ++j) {
+        for (extent k = 0; k < a.n; ++k) c(i, j) += a(i, k) * b(k, j);
+      }
+    }
+    return c;
+  }
 };
 
 /// One recurrence: its numbers, and what the definition makes of them.
@@ -291,11 +300,26 @@ Made operands(const experiment& e, memory<T>& of) {
   return made;
 }
 
+/// Memory that take(arena) asks for, full of numbers that are none, and what use makes of it.
+template <class Take, class Use>
+void with_workspace(Take take, Use use) {
+  arena<> measuring;
+  (void)take(measuring);
+  sharded::workspace real(measuring.used());
+  use(take(real.arena()));
+}
+
+template <class T>
+recurrence_problem<T> problem_of(const experiment& e) {
+  auto const& s = e.size;
+  return {contiguous(s.tokens, 1), documents{s.tokens}, s.batch, s.heads, s.dim, s.value_dim, e.scale};
+}
+
 /// Parts that follow each other: what each enters with is what the elements before it make of the initial state.
 template <class T, class Rule, class Operands, class Gradients>
 numbers run_as(const experiment& e, Rule rule, const std::vector<extent>& lengths) {
   auto const& s = e.size;
-  recurrence_problem<T> p{contiguous(s.tokens, 1), documents{s.tokens}, s.batch, s.heads, s.dim, s.value_dim, e.scale};
+  auto const p = problem_of<T>(e);
   extent const longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
   typename Rule::template algebra<T> const algebra{s.batch, s.heads, s.dim, s.value_dim};
   memory<T> in(e.in), to(e.made);
@@ -306,26 +330,18 @@ numbers run_as(const experiment& e, Rule rule, const std::vector<extent>& length
   auto const gradients = operands<Gradients>(e, to);
   auto const out = dense(to.out.data(), s.batch, s.tokens, s.heads, s.value_dim);
   view<const T, 4> const dout = dense(in.out.data(), s.batch, s.tokens, s.heads, s.value_dim);
-  auto const state_of = [&](std::vector<T>& from) {
-    return dense(from.data(), s.batch, s.heads, s.dim, s.value_dim);
-  };
+  auto const state_of = [&](std::vector<T>& from) { return dense(from.data(), s.batch, s.heads, s.dim, s.value_dim); };
 
-  auto const with_memory = [&](auto use) {
-    arena<> measuring;
-    auto const take = [&](arena<>& from) {
-      auto work = rule.forward_workspace(p, longest, from);
-      auto backward = rule.backward_workspace_for(p, longest, from);
-      std::vector<view<T, 4>> states;
-      for (std::size_t i = 0; i <= lengths.size(); ++i) states.push_back(algebra.take_state(from));
-      auto element = algebra.take_element(from);
-      auto dstate = algebra.take_state(from), next = algebra.take_state(from);
-      return std::tuple(work, backward, states, element, dstate, next);
-    };
-    (void)take(measuring);
-    sharded::workspace real(measuring.used());
-    use(take(real.arena()));
+  auto const take = [&](arena<>& from) {
+    auto work = rule.forward_workspace(p, longest, from);
+    auto backward = rule.backward_workspace_for(p, longest, from);
+    std::vector<view<T, 4>> states;
+    for (std::size_t i = 0; i <= lengths.size(); ++i) states.push_back(algebra.take_state(from));
+    auto element = algebra.take_element(from);
+    auto dstate = algebra.take_state(from), next = algebra.take_state(from);
+    return std::tuple(work, backward, states, element, dstate, next);
   };
-  with_memory([&](auto taken) {
+  with_workspace(take, [&](auto taken) {
     auto& [work, backward, states, element, dstate, next] = taken;
     host_stream const on;
     std::vector<range> parts;
@@ -344,14 +360,41 @@ numbers run_as(const experiment& e, Rule rule, const std::vector<extent>& length
       auto const given = slice(dout, row_axis, parts[i]);
       rule.summarize_backward(backward, p, of.rows(parts[i]), given, element);
       rule.within_backward(backward, p, of.rows(parts[i]), given, gradients.rows(parts[i]), [] {});
-      rule.carry_backward(backward, p, of.rows(parts[i]), given, view<const T, 4>(states[i]),
-                          view<const T, 4>(dstate), gradients.rows(parts[i]));
+      rule.carry_backward(backward, p, of.rows(parts[i]), given, view<const T, 4>(states[i]), view<const T, 4>(dstate),
+                          gradients.rows(parts[i]));
       algebra.apply(on, dstate, element, next);
       std::swap(dstate, next);
     }
     on.copy(piece_of(state_of(to.initial), role::state), piece_of(dstate, role::state));
   });
   return to.back();
+}
+
+/// The element of some tokens, forward or backward.
+template <class Rule, class Operands>
+void summarize_as(const experiment& e, Rule rule, range of, bool backward, const affine_element<double>& into) {
+  auto const p = problem_of<double>(e);
+  memory<double> in(e.in);
+  auto const all = operands<Operands>(e, in);
+  view<const double, 4> const dout = dense(in.out.data(), e.size.batch, e.size.tokens, e.size.heads, e.size.value_dim);
+  auto const take = [&](arena<>& from) {
+    auto work = rule.forward_workspace(p, of.count, from);
+    return std::pair(work, rule.backward_workspace_for(p, of.count, from));
+  };
+  with_workspace(take, [&](auto taken) {
+    if (backward) {
+      rule.summarize_backward(taken.second, p, all.rows(of), slice(dout, row_axis, of), into);
+    } else {
+      rule.summarize(taken.first, p, all.rows(of), into);
+    }
+  });
+}
+inline void summarize(const experiment& e, extent chunk, range of, bool backward, const affine_element<double>& into) {
+  if (e.rule == rule_name::delta) {
+    summarize_as<delta_rule<gating::per_row>, delta_operands<double>>(e, {chunk}, of, backward, into);
+  } else {
+    summarize_as<dplr<gating::per_row>, dplr_operands<double>>(e, {chunk}, of, backward, into);
+  }
 }
 
 /// Gates are given spread, so that one instantiation of each rule sees them all.

@@ -37,8 +37,7 @@ struct decayed_gradients : Tokens {
         dgates[j + 1][d] += sum[d];
       }
     });
-    Tokens::for_each_pair_back(
-        r, [&](extent i, extent j, const A* x) { add_scaled(w.dx[j], slopes[i][j], x, dim); });
+    Tokens::for_each_pair_back(r, [&](extent i, extent j, const A* x) { add_scaled(w.dx[j], slopes[i][j], x, dim); });
   }
 
   /// Of what they read of the state before the chunk.

@@ -102,7 +102,7 @@ TEST_CASE("more than there is room to count is refused") {
 }
 
 TEST_CASE("memory that is not aligned is refused") {
-  block const memory(128);
-  CHECK_THROWS_WITH_AS(arena<>(static_cast<char*>(memory.memory) + 8, 64),
-                       "workspace: memory must be aligned to 64 bytes", usage_error);
+  CHECK_THROWS_WITH_AS(arena<>(reinterpret_cast<void*>(0x1048), 64),  // looked at, not into
+                       "workspace: memory at 0x1048, 8 bytes behind a multiple of 64; begin at a multiple",
+                       usage_error);
 }

@@ -23,7 +23,10 @@ class arena {
 
   /// \throws usage_error when the memory is not aligned to 64 bytes.
   arena(void* memory, extent bytes) : base_(reinterpret_cast<std::uintptr_t>(memory)), bytes_(bytes) {
-    if (base_ % alignment != 0) throw usage_error(say("workspace: memory must be aligned to 64 bytes"));
+    if (base_ % alignment != 0) {
+      throw usage_error(say("workspace: memory at %p, %d bytes behind a multiple of 64; begin at a multiple", memory,
+                            static_cast<int>(base_ % alignment)));
+    }
   }
 
   /// Takes room for `count` elements of T. \throws usage_error when the arena is too small.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <limits>
 #include <thread>
 
 #include "definition.hpp"
@@ -259,35 +258,13 @@ exact_rows rows_of(const tensor& o, const std::vector<extent>& positions) {
   return made;
 }
 
-errors difference(const std::vector<double>& got, const std::vector<double>& wanted) {
-  errors made;
-  double squares = 0;
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    double apart = std::fabs(got[i] - wanted[i]);
-    if (!std::isfinite(apart)) apart = std::numeric_limits<double>::infinity();
-    made.max_abs = std::max(made.max_abs, apart);
-    squares += apart * apart;
-  }
-  made.rms = std::sqrt(squares / static_cast<double>(std::max<std::size_t>(1, wanted.size())));
-  return made;
-}
-
-errors size_of(const std::vector<double>& numbers) {
-  return difference(numbers, std::vector<double>(numbers.size(), 0.0));
-}
-
 double of_roundoffs(const experiment& e, const std::vector<double>& got, const std::vector<double>& wanted,
                     const std::vector<double>& terms, double largest_score) {
   // A score carries its size in roundoffs into its weight some times over; a result is rounded once, and an output that
   // was rounded carries that into gradients.
   double const result = e.type == e.sum_type() ? 0 : 2 * roundoff(e.type);
   double const unit = (24 + 6 * largest_score) * roundoff(e.sum_type()) + result;
-  double most = 0;
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    double const apart = std::fabs(got[i] - wanted[i]), allowed = unit * terms[i] + std::fabs(wanted[i]) * 0x1p-52;
-    if (!(apart <= most * allowed)) most = apart / allowed;
-  }
-  return most;
+  return most_of(got, wanted, [&](std::size_t i) { return unit * terms[i] + std::fabs(wanted[i]) * 0x1p-52; });
 }
 
 double roundoff(dtype type) {

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "errors.hpp"
 #include "measure.hpp"
 
 /// \file
@@ -39,16 +40,7 @@ exact_gradients exact_slopes(const experiment& e, progress& show);
 /// The same heads of gradients that somebody else made.
 exact_gradients slopes_of(const experiment& e, const gradients& all, extent key_heads);
 
-struct errors {
-  double max_abs = 0, rms = 0;
-};
-
-/// Not a number counts as infinitely far.
-errors difference(const std::vector<double>& got, const std::vector<double>& wanted);
 inline errors difference(const exact_rows& got, const exact_rows& wanted) { return difference(got.o, wanted.o); }
-
-/// The largest and the root mean square.
-errors size_of(const std::vector<double>& numbers);
 
 /// How far a right kernel may be from the definition: the most that an error is of the roundoffs that sums of these
 /// terms, weighed by scores of this size, and the rounding of the result are allowed. More than 1 is wrong.

@@ -87,6 +87,15 @@ TEST_CASE("each law of kernels can be broken") {
                        law_violation);
 }
 
+TEST_CASE("what must be infinite, or must be a number, is nothing else") {
+  auto const agree = [](float got, double exact) { testing::agree("law", std::vector{got}, {exact}, 1e-6); };
+  agree(-INFINITY, -INFINITY), agree(2, 2.0000001);
+  CHECK_THROWS_AS(agree(-1e30F, -INFINITY), law_violation);  // the log-sum-exp of a row that saw nothing
+  CHECK_THROWS_AS(agree(INFINITY, -INFINITY), law_violation);
+  CHECK_THROWS_AS(agree(NAN, 2), law_violation);
+  CHECK_THROWS_AS(agree(-INFINITY, 2), law_violation);
+}
+
 TEST_CASE("attentions over ranks keep the laws") {
   for (int const ranks : {1, 2, 3, 4, 6}) {
     run_ranks(ranks, [](threads comm) {

@@ -140,6 +140,7 @@ TEST_CASE("strong factors over many tokens underflow, and nothing else happens")
 
 TEST_CASE("complex numbers have two parts") {
   auto const p = make_recurrence<float>(contiguous(4, 1), {.heads = 1, .dim = 1, .value_dim = 3});
-  CHECK_THROWS_WITH_AS(diagonal_recurrence<field::complex>{}.algebra_for(p),
+  arena<> memory;
+  CHECK_THROWS_WITH_AS(diagonal_recurrence<field::complex>{}.algebra_for(p, memory),
                        "diagonal_recurrence: complex numbers in a width of 3; it must be even", shape_error);
 }

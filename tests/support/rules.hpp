@@ -139,10 +139,10 @@ values<double> run_by_hand(const experiment<Spec>& e, const std::vector<extent>&
   using A = accumulate_t<T>;
   auto const rule = e.spec.rule();
   auto const p = e.spec.template problem<T>(contiguous(e.tokens, 1), documents{e.tokens}, e.batch, e.heads);
-  auto const algebra = rule.algebra_for(p);
-  using element = affine_element<A>;
   sharded::workspace scratch(1 << 22);
   auto& memory = scratch.arena();
+  auto const algebra = rule.algebra_for(p, memory);
+  using element = typename std::remove_cvref_t<decltype(algebra)>::element;
   host_stream const on;
   auto const read_only = [](const view<A, 4>& state) -> view<const A, 4> { return state; };
 

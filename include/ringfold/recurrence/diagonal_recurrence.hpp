@@ -1,7 +1,7 @@
 #pragma once
 
 #include <ringfold/algebra/complex_affine.hpp>
-#include <ringfold/recurrence/decay_chunk.hpp>
+#include <ringfold/recurrence/matrix.hpp>
 
 /// \file
 /// Elementwise linear recurrences, real and complex, on one rank's tokens, forward and backward.
@@ -107,7 +107,7 @@ struct diagonal_recurrence {
   /// The algebra of its states. Of a problem it reads batch, heads and value_dim, the width of x.
   /// \throws shape_error when complex numbers lack a part.
   template <class P>
-  auto algebra_for(const P& p) const {
+  auto algebra_for(const P& p, arena<host_space>&) const {
     if (p.value_dim % parts != 0) {
       throw shape_error(say("diagonal_recurrence: complex numbers in a width of %lld; it must be even",
                             static_cast<long long>(p.value_dim)));
@@ -140,7 +140,7 @@ struct diagonal_recurrence {
   /// The element of some tokens: the product of their factors, and the state that they make of zero.
   template <class A, class P, class Operands>
   void summarize(workspace<A>& work, const P& p, const Operands& of, const affine_element<A>& into) const {
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       detail::fill(work.state.data, A{0}, p.value_dim);
       for (extent t = 0; t < of.x.extents[row_axis]; ++t) {
         load(work, of, of.x, b, t, h);
@@ -154,7 +154,7 @@ struct diagonal_recurrence {
   /// Adds to `out` what the tokens make of zero. Calls meanwhile() for each head.
   template <class A, class P, class Operands, class F>
   void within(workspace<A>& work, const P& p, const Operands& of, const view<A, 4>& out, F meanwhile) const {
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       detail::fill(work.state.data, A{0}, p.value_dim);
       for (extent t = 0; t < of.x.extents[row_axis]; ++t) {
         load(work, of, of.x, b, t, h);
@@ -171,7 +171,7 @@ struct diagonal_recurrence {
              const view<A, 4>& out) const {
     if (enters.data == nullptr) return;
     detail::fill(work.x.data, A{0}, p.value_dim);
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       load_state(enters, b, h, work.state);
       for (extent t = 0; t < of.x.extents[row_axis]; ++t) {
         load_factors(work, of, b, t, h);
@@ -185,7 +185,7 @@ struct diagonal_recurrence {
   template <class A, class P, class Operands>
   void summarize_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                           const affine_element<A>& into) const {
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       detail::fill(work.state.data, A{0}, p.value_dim);
       for (extent t = of.x.extents[row_axis] - 1; t >= 0; --t) {
         load(work, of, dout, b, t, h);
@@ -201,7 +201,7 @@ struct diagonal_recurrence {
   template <class A, class P, class Operands, class F>
   void within_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                        const diagonal_gradients<A>& to, F meanwhile) const {
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       detail::fill(work.state.data, A{0}, p.value_dim);
       for (extent t = of.x.extents[row_axis] - 1; t >= 0; --t) {
         load(work, of, dout, b, t, h);
@@ -221,7 +221,7 @@ struct diagonal_recurrence {
                       const diagonal_gradients<A>& to) const {
     extent const tokens = of.x.extents[row_axis], width = p.value_dim;
     auto const before = [&](extent t) { return detail::channels<A, Field>{work.before[t], width / parts}; };
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       if (tokens > 0) load_state(enters, b, h, before(0));
       for (extent t = 0; t + 1 < tokens; ++t) {
         load(work, of, of.x, b, t, h);
@@ -240,13 +240,6 @@ struct diagonal_recurrence {
   }
 
  private:
-  template <class P, class F>
-  static void for_each_head(const P& p, F f) {
-    for (extent b = 0; b < p.batch; ++b) {
-      for (extent h = 0; h < p.heads; ++h) f(b, h);
-    }
-  }
-
   /// The factors of a token, and a row of x or of cotangents.
   template <class A, class Operands>
   static void load(workspace<A>& work, const Operands& of, const decltype(Operands::x)& from, extent b, extent t,

@@ -55,6 +55,14 @@ void add_rows(const view<A, 4>& to, extent b, extent h, extent first, extent cou
   }
 }
 
+/// Calls f(batch, head) for all of them.
+template <class P, class F>
+void for_each_head(const P& p, F f) {
+  for (extent b = 0; b < p.batch; ++b) {
+    for (extent h = 0; h < p.heads; ++h) f(b, h);
+  }
+}
+
 /// A state of one head as a matrix; one without memory is zero.
 template <class A>
 void load_state(const view<const A, 4>& from, extent b, extent h, matrix<A> to, extent rows) {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <ringfold/algebra/window.hpp>
-#include <ringfold/core/errors.hpp>
+#include <ringfold/recurrence/matrix.hpp>
 
 /// \file
 /// A causal convolution over the last few tokens, on one rank's tokens, forward and backward.
@@ -49,7 +49,7 @@ struct short_convolution {
 
   /// The algebra of its states. Of a problem it reads batch, heads and value_dim, its channels.
   template <class P>
-  auto algebra_for(const P& p) const {
+  auto algebra_for(const P& p, arena<host_space>&) const {
     return algebra<typename P::accumulate>{p.batch, p.heads, width - 1, p.value_dim};
   }
 
@@ -80,7 +80,7 @@ struct short_convolution {
   /// Adds to `out` the sums that end on the tokens' own. Calls meanwhile() for each head.
   template <class A, class P, class Operands, class F>
   void within(workspace<A>&, const P& p, const Operands& of, const view<A, 4>& out, F meanwhile) const {
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       add_outputs(p, of, b, h, width - 1, of.x.extents[row_axis], {}, out);
       meanwhile();
     });
@@ -90,7 +90,7 @@ struct short_convolution {
   template <class A, class P, class Operands>
   void carry(workspace<A>&, const P& p, const Operands& of, const view<const A, 4>& enters,
              const view<A, 4>& out) const {
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       extent const count = of.x.extents[row_axis];
       add_outputs(p, of, b, h, 0, count < width - 1 ? count : width - 1, enters, out);
     });
@@ -114,7 +114,7 @@ struct short_convolution {
   void within_backward(workspace<A>&, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                        const convolution_gradients<A>& to, F meanwhile) const {
     extent const count = of.x.extents[row_axis];
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       for (extent c = 0; c < p.value_dim; ++c) {
         for (extent t = 0; t + width <= count; ++t) to.x(b, t, h, c) += read_by(of, dout, b, h, c, t, t, count, A{0});
       }
@@ -129,7 +129,7 @@ struct short_convolution {
                       const view<const A, 4>& enters, const view<const A, 4>& leaves,
                       const convolution_gradients<A>& to) const {
     extent const count = of.x.extents[row_axis], last = count - (width - 1);
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       for (extent c = 0; c < p.value_dim; ++c) {
         for (extent t = last < 0 ? 0 : last; t < count; ++t) {
           A const after = leaves.data == nullptr ? A{0} : leaves(b, h, t - last, c);
@@ -142,14 +142,8 @@ struct short_convolution {
 
  private:
   template <class P, class F>
-  static void for_each_head(const P& p, F f) {
-    for (extent b = 0; b < p.batch; ++b) {
-      for (extent h = 0; h < p.heads; ++h) f(b, h);
-    }
-  }
-  template <class P, class F>
   static void for_each_channel(const P& p, F f) {
-    for_each_head(p, [&](extent b, extent h) {
+    detail::for_each_head(p, [&](extent b, extent h) {
       for (extent c = 0; c < p.value_dim; ++c) f(b, h, c);
     });
   }

@@ -1,0 +1,104 @@
+#include <ringfold/recurrence/selective_scan.hpp>
+
+#include <doctest/doctest.h>
+
+#include "support/rules.hpp"
+
+using namespace ringfold;
+using namespace rules;
+
+namespace {
+
+/// Inputs: x, time, write, read, rates.
+struct selective {
+  extent states = 2, channels = 3, chunk = 4;
+  double fastest = 3;
+
+  selective_scan rule() const { return {chunk}; }
+  std::vector<input> inputs() const {
+    return {{channels}, {channels, true, 0, 1}, {states}, {states}, {states * channels, false, -fastest, 0}};
+  }
+  extent out_width() const { return channels; }
+  extent state_size() const { return states * channels; }
+  template <class T>
+  auto problem(layout tokens, documents packed, extent batch, extent heads) const {
+    return make_recurrence<T>(tokens, {.batch = batch, .heads = heads, .dim = states, .value_dim = channels}, packed);
+  }
+
+  template <class E, class N>
+  void define(const E& e, values<N>& x) const {
+    for (extent b = 0; b < e.batch; ++b) {
+      for (extent h = 0; h < e.heads; ++h) {
+        for (extent n = 0; n < states; ++n) {
+          for (extent d = 0; d < channels; ++d) {
+            N const rate = x.in[4][static_cast<std::size_t>((h * states + n) * channels + d)];
+            N state = x.initial[e.of_head(b, h, n * channels + d, state_size())];
+            for (extent t = 0; t < e.tokens; ++t) {
+              auto const at = e.at(b, t, h, d, channels), of_state = e.at(b, t, h, n, states);
+              N const time = x.in[1][at];
+              state = std::exp(time * rate) * state + time * x.in[0][at] * x.in[2][of_state];
+              x.out[at] += x.in[3][of_state] * state;
+            }
+            x.final[e.of_head(b, h, n * channels + d, state_size())] = state;
+          }
+        }
+      }
+    }
+  }
+
+  template <class A>
+  view<A, 3> rates(const view<A, 4>& of) const {
+    return {of.data, {of.extents[2], states, channels}, {of.strides[2], channels, 1}};
+  }
+  template <class T, class A>
+  auto operands(const std::vector<view<const T, 4>>& of_tokens, const std::vector<view<const A, 4>>& of_heads) const {
+    return selective_operands<T>{of_tokens[0], of_heads[1], of_tokens[2], of_tokens[3], rates(of_heads[4])};
+  }
+  template <class A>
+  auto gradients(const std::vector<view<A, 4>>& to) const {
+    return selective_gradients<A>{to[0], to[1], to[2], to[3], rates(to[4])};
+  }
+};
+
+template <class T>
+void check(selective spec, extent tokens, std::uint64_t seed, double bound) {
+  std::mt19937_64 random(seed);
+  experiment const e(spec, tokens, 2, 2, seed);
+  for (int kind = 0; kind < 5; ++kind) {
+    CAPTURE(tokens);
+    CAPTURE(kind);
+    auto const parts = parts_of(tokens, kind, random);
+    for (auto const how : {combined::applied, combined::joined}) {
+      auto const off = apart(run_by_hand<T>(e, parts, how), e.made);
+      CHECK(off.out <= bound);
+      CHECK(off.gradients <= std::max(bound, 1e-12));  // of the differences
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a selective scan and its gradients are those of the definition, however tokens are cut") {
+  for (extent const tokens : {1, 2, 5, 11}) {
+    check<double>({2, 3, 4}, tokens, 1, 1e-14);
+    check<double>({3, 2, 1, 1e-3}, tokens, 2, 1e-14);
+    check<double>({1, 1, 64, 8}, tokens, 3, 1e-14);
+  }
+}
+
+TEST_CASE("narrow elements are summed in float") { check<bf16>({3, 4, 5}, 13, 6, 2e-6); }
+
+TEST_CASE("time travels, its decays do not") {
+  sharded::workspace memory(1 << 12);
+  auto const p = make_recurrence<float>(contiguous(4, 1), {.batch = 2, .heads = 3, .dim = 16, .value_dim = 5});
+  auto const of = selective_scan{}.algebra_for(p, memory.arena());
+  arena<> measured;
+  auto const sent = of.views(of.take_element(measured));
+  CHECK(sent[0].size() == 2 * 3 * 5);
+  CHECK(sent[1].size() == 2 * 3 * 16 * 5);
+}
+
+TEST_CASE("a selective scan in empty chunks is refused") {
+  CHECK_THROWS_WITH_AS(selective_scan{0}.check(), "selective_scan: a chunk of 0 tokens; at least 1 is needed",
+                       usage_error);
+}

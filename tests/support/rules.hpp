@@ -39,6 +39,7 @@ struct values {
 /// A sequence of tokens for one rule. `Spec` says what it is:
 /// - `rule`, `problem(layout, documents, batch, heads)`, `inputs()`, `out_width()`, `state_size()` for each head;
 /// - `define(experiment, values)` fills out and final from in and initial, for sequences without documents;
+/// - `plain(states)`, where states are kept in another way than define() has them;
 /// - `operands<T>(views)` and `gradients<A>(views)` put views [batch, row, head, width] of the inputs together.
 template <class Spec>
 struct experiment {
@@ -73,18 +74,30 @@ struct experiment {
     return static_cast<std::size_t>((b * heads + h) * width + i);
   }
 
+  /// States as numbers, where they are kept in another way.
+  template <class N>
+  std::vector<N> plain(const std::vector<N>& states) const {
+    if constexpr (requires { spec.plain(states); }) {
+      return spec.plain(states);
+    } else {
+      return states;
+    }
+  }
+
   /// Outputs by the definition; gradients by differences of five points.
   void define() {
     using N = long double;
     values<N> x;
     for (const auto& each : given.in) x.in.emplace_back(each.begin(), each.end());
-    x.initial.assign(given.initial.begin(), given.initial.end());
+    auto const widened = [&](const numbers& from) { return plain(std::vector<N>(from.begin(), from.end())); };
+    x.initial = widened(given.initial);
+    auto const final = widened(given.final);
     auto const loss = [&] {
       x.out.assign(given.out.size(), N{0}), x.final.assign(given.final.size(), N{0});
       spec.define(*this, x);
       N sum = 0;
       for (std::size_t i = 0; i < x.out.size(); ++i) sum += x.out[i] * N(given.out[i]);
-      for (std::size_t i = 0; i < x.final.size(); ++i) sum += x.final[i] * N(given.final[i]);
+      for (std::size_t i = 0; i < x.final.size(); ++i) sum += x.final[i] * final[i];
       return sum;
     };
     loss();
@@ -246,7 +259,7 @@ values<double> run_by_hand(const experiment<Spec>& e, const std::vector<extent>&
     for (std::size_t i = 0; i < got.size(); ++i) got[i] = static_cast<double>(state.data[i]);
     return got;
   };
-  made.final = numbers_of(enters.back()), made.initial = numbers_of(leaves.back());
+  made.final = e.plain(numbers_of(enters.back())), made.initial = e.plain(numbers_of(leaves.back()));
   for (const auto& each : slopes) made.in.emplace_back(each.begin(), each.end());
   return made;
 }

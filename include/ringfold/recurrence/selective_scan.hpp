@@ -1,7 +1,7 @@
 #pragma once
 
 #include <ringfold/algebra/timed_affine.hpp>
-#include <ringfold/recurrence/matrix.hpp>
+#include <ringfold/recurrence/replay.hpp>
 
 /// \file
 /// The selective state space of Mamba on one rank's tokens, forward and backward.
@@ -66,9 +66,9 @@ struct selective_scan {
   /// Rows and states of one head, [state, channels].
   template <class A>
   struct workspace {
-    detail::matrix<A> rates, state, left, before, starts;  ///< the last two one behind the other, for backward
-    detail::matrix<A> factor;                              ///< one row
-    A *x, *time, *write, *read, *dout, *written;
+    detail::matrix<A> rates, factor, state, other;
+    A *x, *time, *write, *read, *dout, *written, *dwritten;
+    detail::replay<A> states;
   };
   template <class P>
   auto forward_workspace(const P& p, extent, arena<host_space>& memory) const {
@@ -77,14 +77,13 @@ struct selective_scan {
   template <class P>
   auto backward_workspace_for(const P& p, extent most_tokens, arena<host_space>& memory) const {
     using A = typename P::accumulate;
-    extent const most = most_tokens < chunk ? most_tokens : chunk, chunks = (most_tokens + chunk - 1) / chunk;
-    auto const states = [&](extent many) {
-      return detail::take_matrix<A>(memory, checked_multiply(many, p.dim), p.value_dim);
-    };
+    auto const state = [&] { return detail::take_matrix<A>(memory, p.dim, p.value_dim); };
     auto const row = [&](extent width) { return memory.take<A>(width); };
-    return workspace<A>{states(1),      states(1),  states(1),        states(most),
-                        states(chunks), states(1),  row(p.value_dim), row(p.value_dim),
-                        row(p.dim),     row(p.dim), row(p.value_dim), row(p.value_dim)};
+    return workspace<A>{
+        state(),          state(),          state(),
+        state(),          row(p.value_dim), row(p.value_dim),
+        row(p.dim),       row(p.dim),       row(p.value_dim),
+        row(p.value_dim), row(p.value_dim), detail::replay<A>(chunk, most_tokens, p.dim * p.value_dim, memory)};
   }
 
   /// The element of some tokens: the time that passes, and the state that they make of zero.
@@ -161,32 +160,17 @@ struct selective_scan {
   void carry_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                       const view<const A, 4>& enters, const view<const A, 4>& leaves,
                       const selective_gradients<A>& to) const {
-    extent const tokens = of.x.extents[row_axis], size = p.dim * p.value_dim;
-    auto const copy = [&](const A* from, A* into) {
-      for (extent i = 0; i < size; ++i) into[i] = from[i];
-    };
     detail::for_each_head(p, [&](extent b, extent h) {
       begin(work, p, of, h);
-      detail::load_state(enters, b, h, work.state, p.dim);
-      for (extent t = 0; t < tokens; ++t) {
-        if (t % chunk == 0) copy(work.state.data, work.starts[t / chunk * p.dim]);
-        load(work, p, of, b, t, h), step(work, p, work.state);
-      }
+      detail::load_state(enters, b, h, work.other, p.dim);
       detail::load_state(leaves, b, h, work.state, p.dim);
-      for (extent first = (tokens - 1) / chunk * chunk; first >= 0 && tokens > 0; first -= chunk) {
-        extent const count = tokens - first < chunk ? tokens - first : chunk;
-        copy(work.starts[first / chunk * p.dim], work.left.data);
-        for (extent i = 0; i < count; ++i) {
-          copy(work.left.data, work.before[i * p.dim]);
-          load(work, p, of, b, first + i, h), step(work, p, work.left);
-        }
-        for (extent i = count - 1; i >= 0; --i) {
-          load(work, p, of, b, first + i, h);
-          load_row(dout, b, first + i, h, work.dout);
-          read_backward(work, p);
-          add_gradients(work, p, {work.before[i * p.dim], p.value_dim}, to, b, first + i, h);
-        }
-      }
+      auto const forward = [&](extent t) { load(work, p, of, b, t, h), step(work, p, work.other); };
+      work.states(of.x.extents[row_axis], work.other.data, forward, [&](extent t, A* before) {
+        load(work, p, of, b, t, h);
+        load_row(dout, b, t, h, work.dout);
+        read_backward(work, p);
+        add_gradients(work, p, {before, p.value_dim}, to, b, t, h);
+      });
     });
   }
 
@@ -260,17 +244,17 @@ struct selective_scan {
       to.read(b, t, h, n) += dread;
       to.write(b, t, h, n) += detail::dot(work.state[n], work.written, p.value_dim);
     }
-    detail::fill(work.left.data, A{0}, p.value_dim);  // of time x: what is written, for each channel
-    for (extent n = 0; n < p.dim; ++n) detail::add_scaled(work.left.data, work.write[n], work.state[n], p.value_dim);
+    detail::fill(work.dwritten, A{0}, p.value_dim);  // of what is written
+    for (extent n = 0; n < p.dim; ++n) detail::add_scaled(work.dwritten, work.write[n], work.state[n], p.value_dim);
     fade(work, p, work.state);
     for (extent d = 0; d < p.value_dim; ++d) {
-      A dtime = work.left.data[d] * work.x[d];
+      A dtime = work.dwritten[d] * work.x[d];
       for (extent n = 0; n < p.dim; ++n) {
         A const slope = work.state[n][d] * before[n][d];  // of time x rate
         dtime = detail::fused(slope, work.rates[n][d], dtime);
         to.rates(h, n, d) += slope * work.time[d];
       }
-      to.x(b, t, h, d) += work.left.data[d] * work.time[d];
+      to.x(b, t, h, d) += work.dwritten[d] * work.time[d];
       to.time(b, t, h, d) += dtime;
     }
   }

@@ -9,6 +9,7 @@
 #include <ringfold/kernel/reference.hpp>
 #include <ringfold/sequence/documents.hpp>
 
+#include "support/provenance.hpp"
 #include "support/schedules.hpp"
 
 using namespace ringfold;
@@ -104,6 +105,29 @@ TEST_CASE("rows that see nothing but a sink are 0; sinks that do not fit are ref
                                      dense(static_cast<float*>(nullptr), 1, 3, 2)),
                          "forward: lse has no memory", usage_error);
   });
+}
+
+TEST_CASE("without rows sinks have gradients of 0; of numbers that sinks are not made for none are taken") {
+  run_ranks(1, [](threads comm) {
+    auto const attend = ring(comm, reference_kernel{});
+    auto const problem = make_problem<double>(contiguous(4, 1), {.batch = 0, .heads = 2, .dim = 2});
+    backward_plan back(attend, problem);
+    std::vector<double> sinks(2, 0.5), dsinks(2, 9);
+    auto const nothing = dense(static_cast<double*>(nullptr), 0, 4, 2, 2);
+    back.backward(nothing, nothing, nothing, nothing, first_of_rows(nothing), nothing, nothing, nothing, nothing, {},
+                  dense(sinks.data(), 2), dense(dsinks.data(), 2));
+    CHECK(dsinks == std::vector<double>(2));
+  });
+  counters books[2];
+  run_ranks(2, [&](threads wire) {
+    plan run(ring(counted(wire, books[wire.rank()]), reference_kernel{}),
+             make_problem<provenance>(contiguous(2, 2), {.dim = 1}));
+    std::vector<provenance> q(1), out(1), sinks(1);
+    auto const tensor = [](auto& of) { return dense(of.data(), 1, 1, 1, 1); };
+    CHECK_THROWS_WITH_AS(run.forward(tensor(q), tensor(q), tensor(q), tensor(out), {}, dense(sinks.data(), 1)),
+                         "forward: sinks of numbers that are neither float nor double; leave them out", usage_error);
+  });
+  for (const counters& book : books) CHECK(book.steps == 0);
 }
 
 TEST_CASE("sinks of either infinity have gradients: none of -inf, and of +inf what rows give that see nothing else") {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <type_traits>
 #include <vector>
 
 #include <ringfold/core/arguments.hpp>
@@ -45,6 +46,9 @@ void check_optional(const char* call, const char* name, const V& v) {
 template <class V>
 void check_sinks(const char* call, const char* name, const V& v, extent heads) {
   check_optional(call, name, v);
+  if (v.data != nullptr && !std::is_floating_point_v<std::remove_const_t<typename V::element>>) {
+    throw usage_error(say("%s: %s of numbers that are neither float nor double; leave them out", call, name));
+  }
   if (v.data != nullptr && v.extents[0] != heads) {
     throw shape_error(say("%s: %s has %lld heads, the problem has %lld", call, name,
                           static_cast<long long>(v.extents[0]), static_cast<long long>(heads)));

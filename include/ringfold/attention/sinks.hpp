@@ -51,12 +51,10 @@ view<T, 3, Space> per_head(const view<T, 1, Space>& of, extent batch, extent row
 template <class Stream, class Sum, class Space>
 void apply_sinks(Stream on, const view<const Sum, 1, Space>& sinks, const view<Sum, 4, Space>& o,
                  const view<Sum, 3, Space>& lse) {
-  if (sinks.data == nullptr) return;
   if constexpr (std::is_floating_point_v<Sum>) {
+    if (sinks.data == nullptr) return;
     on.elementwise(apply_sink{o.extents[3], o.strides[3]}, lse, per_head(sinks, o.extents[0], o.extents[1]),
                    first_of_rows(o));
-  } else {
-    throw usage_error(say("sinks: the sums of this element type are neither float nor double"));
   }
 }
 
@@ -64,8 +62,9 @@ void apply_sinks(Stream on, const view<const Sum, 1, Space>& sinks, const view<S
 template <class Stream, class Sum, class Space>
 void sink_gradients(Stream on, const view<const Sum, 1, Space>& sinks, const view<const Sum, 3, Space>& lse,
                     const view<Sum, 3, Space>& delta, const view<Sum, 1, Space>& to) {
-  if (to.data == nullptr) return;
   if constexpr (std::is_floating_point_v<Sum>) {
+    if (to.data == nullptr) return;
+    if (lse.size() == 0) return on.elementwise(elementwise::set_zero{}, to);  // there is no first row to begin with
     auto const first_of_heads = [](const auto& of) {
       return view<const Sum, 1, Space>{of.data, {of.extents[2]}, {of.strides[2]}};
     };
@@ -73,8 +72,6 @@ void sink_gradients(Stream on, const view<const Sum, 1, Space>& sinks, const vie
         sink_gradient{
             lse.extents[0], lse.extents[1], {lse.strides[0], lse.strides[1]}, {delta.strides[0], delta.strides[1]}},
         to, sinks, first_of_heads(lse), first_of_heads(delta));
-  } else {
-    throw usage_error(say("sinks: the sums of this element type are neither float nor double"));
   }
 }
 

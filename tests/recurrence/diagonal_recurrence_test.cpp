@@ -4,7 +4,7 @@
 
 #include <complex>
 
-#include "support/rules.hpp"
+#include "support/rules_over_ranks.hpp"
 
 using namespace ringfold;
 using namespace rules;
@@ -44,6 +44,7 @@ struct diagonal {
           std::complex<N> state(x.initial[state_at(0)], complex ? x.initial[state_at(parts - 1)] : 0);
           for (extent t = 0; t < e.tokens; ++t) {
             auto const i = learned ? static_cast<std::size_t>(h * channels + c) : e.at(b, t, h, c, channels);
+            if (e.begins(t)) state = 0;
             state *= std::polar(std::exp(x.in[1][i]), complex ? x.in[2][i] : N{0});
             state += std::complex<N>(x.in[0][at(t, 0)], complex ? x.in[0][at(t, parts - 1)] : 0);
             x.out[at(t, 0)] = state.real();
@@ -97,6 +98,24 @@ TEST_CASE("a complex diagonal recurrence and its gradients are those of the defi
     check<double>(diagonal<field::complex>{3, true, 0.25}, tokens, 4, 1e-14);
     check<double>(diagonal<field::complex>{2}, tokens, 5, 1e-14);
   }
+}
+
+TEST_CASE("diagonal recurrences over ranks are the definition") {
+  for_each_layout<double>(diagonal<field::real>{3}, [](const auto& e, const auto& chain, const auto& joined) {
+    for (const auto* each : {&chain, &joined}) {
+      auto const off = apart(each->made, e.made);
+      CHECK(off.out <= 1e-14);
+      CHECK(off.gradients <= 1e-12);
+    }
+  });
+  for_each_layout<double>(diagonal<field::complex>{2, true, 0.25},
+                          [](const auto& e, const auto& chain, const auto& joined) {
+                            for (const auto* each : {&chain, &joined}) {
+                              auto const off = apart(each->made, e.made);
+                              CHECK(off.out <= 1e-14);
+                              CHECK(off.gradients <= 1e-12);
+                            }
+                          });
 }
 
 TEST_CASE("narrow elements are summed in float") {

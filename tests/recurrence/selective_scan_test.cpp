@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "support/rules.hpp"
+#include "support/rules_over_ranks.hpp"
 
 using namespace ringfold;
 using namespace rules;
@@ -36,6 +36,7 @@ struct selective {
             for (extent t = 0; t < e.tokens; ++t) {
               auto const at = e.at(b, t, h, d, channels), of_state = e.at(b, t, h, n, states);
               N const time = x.in[1][at];
+              if (e.begins(t)) state = 0;
               state = std::exp(time * rate) * state + time * x.in[0][at] * x.in[2][of_state];
               x.out[at] += x.in[3][of_state] * state;
             }
@@ -84,6 +85,16 @@ TEST_CASE("a selective scan and its gradients are those of the definition, howev
     check<double>({3, 2, 1, 1e-3}, tokens, 2, 1e-14);
     check<double>({1, 1, 64, 8}, tokens, 3, 1e-14);
   }
+}
+
+TEST_CASE("a selective scan over ranks is the definition") {
+  for_each_layout<double>(selective{2, 3, 4}, [](const auto& e, const auto& chain, const auto& joined) {
+    for (const auto* each : {&chain, &joined}) {
+      auto const off = apart(each->made, e.made);
+      CHECK(off.out <= 1e-14);
+      CHECK(off.gradients <= 1e-12);
+    }
+  });
 }
 
 TEST_CASE("narrow elements are summed in float") { check<bf16>({3, 4, 5}, 13, 6, 2e-6); }

@@ -38,18 +38,21 @@ struct values {
 
 /// A sequence of tokens for one rule. `Spec` says what it is:
 /// - `rule`, `problem(layout, documents, batch, heads)`, `inputs()`, `out_width()`, `state_size()` for each head;
-/// - `define(experiment, values)` fills out and final from in and initial, for sequences without documents;
+/// - `define(experiment, values)` fills out and final from in and initial;
 /// - `plain(states)`, where states are kept in another way than define() has them;
 /// - `operands<T>(views)` and `gradients<A>(views)` put views [batch, row, head, width] of the inputs together.
 template <class Spec>
 struct experiment {
   Spec spec;
   extent tokens, batch, heads;
+  documents packed;
   values<double> given;  ///< out and final are the cotangents
   values<double> made;   ///< out and final; the gradients of in and initial
 
   experiment(Spec s, extent count, extent b, extent h, std::uint64_t seed)
-      : spec(s), tokens(count), batch(b), heads(h) {
+      : experiment(s, documents{count}, b, h, seed) {}
+  experiment(Spec s, documents parts, extent b, extent h, std::uint64_t seed)
+      : spec(s), tokens(parts.tokens()), batch(b), heads(h), packed(std::move(parts)) {
     std::mt19937_64 random(seed);
     auto const draw = [&](extent many, const input& of) {
       numbers drawn(static_cast<std::size_t>(many));
@@ -73,6 +76,9 @@ struct experiment {
   std::size_t of_head(extent b, extent h, extent i, extent width) const {
     return static_cast<std::size_t>((b * heads + h) * width + i);
   }
+
+  /// Whether a document begins with a token, and nothing enters it.
+  bool begins(extent t) const { return t > 0 && packed.first(packed.at(t)) == t; }
 
   /// States as numbers, where they are kept in another way.
   template <class N>
@@ -142,6 +148,81 @@ inline distance apart(const values<double>& got, const values<double>& wanted) {
   return {std::fmax(apart(got.out, wanted.out), apart(got.final, wanted.final)), slopes};
 }
 
+/// What one rank of a layout holds of an experiment, and room for its gradients.
+template <class T, class Spec>
+struct shard_of {
+  using A = accumulate_t<T>;
+  std::vector<sharded::shard<T>> given;
+  std::vector<sharded::shard<A>> sums, slopes;  ///< the same in the type of sums; gradients
+  sharded::shard<T> dout;
+  sharded::shard<A> out;
+
+  shard_of(const experiment<Spec>& e, const layout& tokens, int rank,
+           sharded::memory_order order = sharded::memory_order::bshd)
+      : dout(sharded::scatter<T>(e.given.out, tokens, rank, order, e.batch, e.heads, e.spec.out_width())),
+        out(sharded::make_shard<A>(order, e.batch, tokens.rows(rank), e.heads, e.spec.out_width())) {
+    auto const inputs = e.spec.inputs();
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      extent const width = inputs[i].width;
+      if (inputs[i].of_tokens) {
+        given.push_back(sharded::scatter<T>(e.given.in[i], tokens, rank, order, e.batch, e.heads, width));
+        sums.push_back(sharded::scatter<A>(e.given.in[i], tokens, rank, order, e.batch, e.heads, width));
+        slopes.push_back(sharded::make_shard<A>(order, e.batch, tokens.rows(rank), e.heads, width));
+        continue;
+      }
+      given.emplace_back();
+      for (auto* const each : {&sums, &slopes}) {
+        each->push_back(sharded::make_shard<A>(sharded::memory_order::bshd, 1, 1, e.heads, width));
+        if (each == &sums) std::copy(e.given.in[i].begin(), e.given.in[i].end(), sums.back().memory.begin());
+        // What is given once is seen again at each token.
+        auto& seen = each->back().whole;
+        seen.extents[0] = e.batch, seen.extents[1] = tokens.rows(rank), seen.strides[0] = seen.strides[1] = 0;
+      }
+    }
+    operands = e.spec.template operands<T>(views<const T>(given), views<const A>(sums));
+    gradients = e.spec.template gradients<A>(views<A>(slopes));
+  }
+  shard_of(const shard_of&) = delete;
+
+  /// Adds what this rank made to the results of all; a gradient of what is given once is a sum over ranks.
+  void add_to(values<double>& made, const experiment<Spec>& e, const layout& tokens, int rank) const {
+    auto const put = [&](numbers& all, const view<A, 4>& rows) {
+      tokens.for_each_position(rank, [&](extent row, extent position) {
+        for (extent b = 0; b < e.batch; ++b) {
+          for (extent h = 0; h < e.heads; ++h) {
+            for (extent i = 0; i < rows.extents[3]; ++i) {
+              all[e.at(b, position, h, i, rows.extents[3])] = static_cast<double>(rows(b, row, h, i));
+            }
+          }
+        }
+      });
+    };
+    made.out.resize(e.made.out.size()), made.in.resize(slopes.size());
+    put(made.out, out.whole);
+    for (std::size_t i = 0; i < slopes.size(); ++i) {
+      made.in[i].resize(e.made.in[i].size());
+      if (e.spec.inputs()[i].of_tokens) {
+        put(made.in[i], slopes[i].whole);
+      } else {
+        for (std::size_t j = 0; j < made.in[i].size(); ++j) made.in[i][j] += static_cast<double>(slopes[i].memory[j]);
+      }
+    }
+  }
+
+ private:
+  template <class U, class Shards>
+  static std::vector<view<U, 4>> views(const Shards& of) {
+    std::vector<view<U, 4>> made;
+    for (const auto& each : of) made.push_back(each.whole);
+    return made;
+  }
+
+ public:
+  decltype(std::declval<Spec>().template operands<T>(std::vector<view<const T, 4>>{},
+                                                     std::vector<view<const A, 4>>{})) operands;
+  decltype(std::declval<Spec>().template gradients<A>(std::vector<view<A, 4>>{})) gradients;
+};
+
 /// Whether states go from part to part, or elements are joined to what is before each part.
 enum class combined : unsigned char { applied, joined };
 
@@ -151,7 +232,8 @@ values<double> run_by_hand(const experiment<Spec>& e, const std::vector<extent>&
                            combined how = combined::applied) {
   using A = accumulate_t<T>;
   auto const rule = e.spec.rule();
-  auto const p = e.spec.template problem<T>(contiguous(e.tokens, 1), documents{e.tokens}, e.batch, e.heads);
+  auto const tokens = contiguous(e.tokens, 1);
+  auto const p = e.spec.template problem<T>(tokens, e.packed, e.batch, e.heads);
   sharded::workspace scratch(1 << 22);
   auto& memory = scratch.arena();
   auto const algebra = rule.algebra_for(p, memory);
@@ -159,38 +241,12 @@ values<double> run_by_hand(const experiment<Spec>& e, const std::vector<extent>&
   host_stream const on;
   auto const read_only = [](const view<A, 4>& state) -> view<const A, 4> { return state; };
 
-  std::vector<std::vector<T>> given, dout_memory;
-  std::vector<std::vector<A>> parameters, slopes;
-  std::vector<view<const T, 4>> of_tokens;
-  std::vector<view<const A, 4>> of_heads;
-  std::vector<view<A, 4>> to;
-  auto const inputs = e.spec.inputs();
-  given.reserve(inputs.size()), parameters.reserve(inputs.size()), slopes.reserve(inputs.size());
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    auto const& each = e.given.in[i];
-    given.emplace_back(), parameters.emplace_back();
-    for (double const x : each) given.back().push_back(static_cast<T>(static_cast<float>(x)));
-    parameters.back().assign(each.begin(), each.end());
-    slopes.emplace_back(each.size());
-    extent const b = inputs[i].of_tokens ? e.batch : 1, t = inputs[i].of_tokens ? e.tokens : 1;
-    of_tokens.push_back(dense<host_space>(static_cast<const T*>(given.back().data()), b, t, e.heads, inputs[i].width));
-    of_heads.push_back(
-        dense<host_space>(static_cast<const A*>(parameters.back().data()), b, t, e.heads, inputs[i].width));
-    to.push_back(dense(slopes.back().data(), b, t, e.heads, inputs[i].width));
-    if (inputs[i].of_tokens) continue;
-    // What is given once is seen again at each token.
-    of_heads.back().extents[0] = to.back().extents[0] = e.batch, of_heads.back().strides[0] = to.back().strides[0] = 0;
-    of_heads.back().extents[1] = to.back().extents[1] = e.tokens, of_heads.back().strides[1] = to.back().strides[1] = 0;
-  }
-  auto const all = e.spec.template operands<T>(of_tokens, of_heads);
-  auto const gradients = e.spec.template gradients<A>(to);
-  std::vector<A> out(e.given.out.size()), initial(e.given.initial.begin(), e.given.initial.end()),
+  shard_of<T, Spec> const mine(e, tokens, 0);
+  auto const& all = mine.operands;
+  auto const& gradients = mine.gradients;
+  view<const T, 4> const dout = mine.dout;
+  std::vector<A> initial(e.given.initial.begin(), e.given.initial.end()),
       final(e.given.final.begin(), e.given.final.end());
-  std::vector<T> cotangents;
-  for (double const x : e.given.out) cotangents.push_back(static_cast<T>(static_cast<float>(x)));
-  auto const sums = dense(out.data(), e.batch, e.tokens, e.heads, e.spec.out_width());
-  auto const dout =
-      dense<host_space>(static_cast<const T*>(cotangents.data()), e.batch, e.tokens, e.heads, e.spec.out_width());
 
   std::vector<range> rows;
   for (extent first = 0; extent const count : parts) rows.push_back({first, count}), first += count;
@@ -228,7 +284,7 @@ values<double> run_by_hand(const experiment<Spec>& e, const std::vector<extent>&
   }
   auto const enters = prefixes(elements, initial);
   for (std::size_t i = 0; i < count; ++i) {
-    auto const part = slice(sums, row_axis, rows[i]);
+    auto const part = slice(mine.out.whole, row_axis, rows[i]);
     rule.within(work, p, all.rows(rows[i]), part, [] {});
     rule.carry(work, p, all.rows(rows[i]), read_only(enters[i]), part);
   }
@@ -253,14 +309,13 @@ values<double> run_by_hand(const experiment<Spec>& e, const std::vector<extent>&
   }
 
   values<double> made;
-  made.out.assign(out.begin(), out.end());
+  mine.add_to(made, e, tokens, 0);
   auto const numbers_of = [](const auto& state) {
     numbers got(static_cast<std::size_t>(state.size()));
     for (std::size_t i = 0; i < got.size(); ++i) got[i] = static_cast<double>(state.data[i]);
     return got;
   };
   made.final = e.plain(numbers_of(enters.back())), made.initial = e.plain(numbers_of(leaves.back()));
-  for (const auto& each : slopes) made.in.emplace_back(each.begin(), each.end());
   return made;
 }
 

@@ -1,5 +1,11 @@
 // section 1: \[ringfold\] scan: these states cannot be handed on; add +take_state\(arena\); take_element\(arena\);
 // section 2: \[ringfold\] scan: this schedule joins elements, and these do not join; add +compose\(stream, first, then, into\);
+// section 3: \[ringfold\] scan: these elements cannot be folded; add +take_state\(arena\); take_element\(arena\);
+// section 4: \[ringfold\] scan: by this schedule everybody folds one part of the state, and these states have none; add +of_part
+// section 5: \[ringfold\] two_level: within nodes elements are joined; use hillis_steele, doubling_123 or recursive_doubling
+// section 6: \[ringfold\] two_level: over nodes one level is left; use a schedule of one level there
+// section 7: \[ringfold\] scan: this schedule joins elements, and these do not join; add +compose\(stream, first, then, into\);
+#include <ringfold/algebra/affine.hpp>
 #include <ringfold/collective/scan.hpp>
 #include <ringfold/comm/self.hpp>
 
@@ -9,11 +15,36 @@ struct nothing {
   struct element {};
 };
 
+/// States of which no part is kept alone.
+struct whole : ringfold::affine<double, ringfold::transition::dense> {
+  void of_part() = delete;
+};
+
+/// Elements that act and do not join.
+struct acting : ringfold::affine<double, ringfold::transition::dense> {
+  void compose() = delete;
+};
+
 void use([[maybe_unused]] ringfold::scan_slots slots, [[maybe_unused]] ringfold::arena<>& memory) {
   using namespace ringfold;
 #if RINGFOLD_SECTION == 1
   (void)scan(schedule::chain{}, nothing{}, self{}, slots, memory);
 #elif RINGFOLD_SECTION == 2
   (void)scan(schedule::hillis_steele{}, nothing{}, self{}, slots, memory);
+#elif RINGFOLD_SECTION == 3
+  (void)scan(schedule::gather_ring{}, nothing{}, self{}, slots, memory);
+#elif RINGFOLD_SECTION == 4
+  (void)scan(schedule::all_to_all{}, whole{}, self{}, slots, memory);
+#elif RINGFOLD_SECTION == 5
+  (void)schedule::two_level{8, schedule::chain{}, schedule::doubling_123{}};
+#elif RINGFOLD_SECTION == 6
+  schedule::two_level const node{8, schedule::doubling_123{}, schedule::chain{}};
+  (void)schedule::two_level{64, schedule::doubling_123{}, node};
+#elif RINGFOLD_SECTION == 7
+  (void)scan(schedule::two_level{8, schedule::doubling_123{}, schedule::chain{}}, acting{}, self{}, slots, memory);
 #endif
+  (void)scan(schedule::chain{}, acting{}, self{}, slots, memory);
+  (void)scan(schedule::gather_ring{}, acting{}, self{}, slots, memory);
+  (void)scan(schedule::gather_bruck{}, acting{}, self{}, slots, memory);
+  (void)scan(schedule::all_to_all{}, acting{}, self{}, slots, memory);
 }

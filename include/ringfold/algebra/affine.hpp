@@ -119,6 +119,10 @@ struct affine {
     return {Kind == transition::elementwise ? part(e.gate, index, count) : e.gate, part(e.value, index, count)};
   }
   extent most_parts() const { return columns; }
+  /// What takes memory for such a part.
+  affine of_part(int index, int count) const {
+    return {batch, heads, rows, part(state{nullptr, {batch, heads, rows, columns}, {}}, index, count).extents[3]};
+  }
 
   /// into = what the element makes of a state; into has memory of its own.
   template <class Stream>

@@ -37,4 +37,11 @@ concept scan_monoid =
       { g.value_of(e) } -> std::convertible_to<typename G::state>;
     };
 
+/// An action whose parts can be kept alone: of_part(index, count) takes memory for one of them.
+template <class G, class Space>
+concept scan_parts = requires(const G& g, arena<Space>& memory) {
+  { g.of_part(int{}, int{}).take_state(memory) } -> std::same_as<typename G::state>;
+  { g.of_part(int{}, int{}).take_element(memory) } -> std::same_as<typename G::element>;
+};
+
 }  // namespace ringfold

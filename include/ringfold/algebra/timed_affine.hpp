@@ -58,6 +58,10 @@ struct timed_affine {
     return {part(e.gate, index, count), part(e.value, index, count), part(e.rates, index, count)};
   }
   extent most_parts() const { return columns; }
+  timed_affine of_part(int index, int count) const {
+    state const some = part(rates, index, count);
+    return {batch, heads, rows, some.extents[3], some};
+  }
 
   /// into = what the element makes of a state; into has memory of its own.
   template <class Stream>

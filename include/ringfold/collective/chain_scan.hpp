@@ -58,7 +58,7 @@ class chain_scan {
     for (held& each : held_) {
       each.own = mine[index++];
       copy(on, each.slot == 0 && seed != nullptr ? *seed : nothing_, each.before);
-      for (int piece = 0; piece < pieces_ && enters(each.slot); ++piece) {
+      for (int piece = 0; piece < pieces_ && slots_.enters(each.slot); ++piece) {
         lists_.clear();
         for (auto const& view : algebra_.views(algebra_.part(each.before, piece, pieces_))) {
           lists_.receive(piece_of(view, role::state, wire(comm_, slots_.owner(each.slot - 1))));
@@ -66,25 +66,25 @@ class chain_scan {
         each.coming[static_cast<std::size_t>(piece)] = lists_.post(comm_, on);
       }
     }
-    next_ = 0, next_piece_ = 0;
+    next_ = 0, next_piece_ = 0, complete_ = false;
     advance(on);
   }
 
-  /// Hands on what has come by now, and never waits.
-  void advance(stream on) {
+  /// Hands on what has come by now, and never waits. Whether before() is complete, without finish().
+  bool advance(stream on) {
     or_poison(comm_, [&] {
       while (next_ < held_.size() && (slots_.forgets_at(held_[next_].slot) || next_coming().test())) hand_on(on);
+      if (next_ == held_.size() && !complete_ && all_came()) complete(on);
     });
+    return complete_;
   }
 
   /// Ends: before() is what enters each of the caller's slots.
   void finish(stream on) {
     or_poison(comm_, [&] {
       while (next_ < held_.size()) hand_on(on);
+      if (!complete_) complete(on);
       for (held& each : held_) {
-        for (auto& coming : each.coming) {
-          if (slots_.forgets_at(each.slot)) coming.arrived(on);  // hand_on() did not wait for these
-        }
         for (auto& going : each.going) {
           going.arrived(on);
           going.reusable(on);
@@ -104,17 +104,32 @@ class chain_scan {
     std::vector<request_t<C>> coming, going;
   };
 
-  bool enters(int slot) const { return slot > 0 && !slots_.fresh_at(slot); }
-  bool leaves(int slot) const { return slot + 1 < slots_.count() && !slots_.fresh_at(slot + 1); }
-
   request_t<C>& next_coming() { return held_[next_].coming[static_cast<std::size_t>(next_piece_)]; }
 
   /// The next piece of the next slot: always in this order, as the receiver's.
   void hand_on(stream on) {
     held& each = held_[next_];
     if (!slots_.forgets_at(each.slot)) next_coming().arrived(on);
-    if (leaves(each.slot)) send_on(each, next_piece_, on);
+    if (slots_.leaves(each.slot)) send_on(each, next_piece_, on);
     if (++next_piece_ == pieces_) ++next_, next_piece_ = 0;
+  }
+
+  /// What came to slots that forget: hand_on() did not wait for it.
+  bool all_came() {
+    for (held& each : held_) {
+      for (auto& coming : each.coming) {
+        if (slots_.forgets_at(each.slot) && !coming.test()) return false;
+      }
+    }
+    return true;
+  }
+  void complete(stream on) {
+    for (held& each : held_) {
+      for (auto& coming : each.coming) {
+        if (slots_.forgets_at(each.slot)) coming.arrived(on);
+      }
+    }
+    complete_ = true;
   }
 
   void send_on(held& from, int piece, stream on) {
@@ -143,6 +158,7 @@ class chain_scan {
   std::vector<held> held_;
   std::size_t next_ = 0;
   int next_piece_ = 0;
+  bool complete_ = false;
   posting lists_;
 };
 

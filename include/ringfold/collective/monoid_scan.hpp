@@ -64,8 +64,9 @@ class monoid_scan {
     post(on);
   }
 
-  void advance(stream on) {
+  bool advance(stream on) {
     while (at_ < rounds_.size() && posted_.test()) end_round(on);
+    return at_ == rounds_.size();
   }
 
   void finish(stream on) {
@@ -73,6 +74,14 @@ class monoid_scan {
   }
 
   const state& before(int own) const { return algebra_.value_of(held_[static_cast<std::size_t>(own)].before[0]); }
+
+  /// What the slots before the own-th one of the caller make together, where anything was joined for it.
+  const element& element_before(int own) const { return held_[static_cast<std::size_t>(own)].before[0]; }
+  bool joined(int own) const { return held_[static_cast<std::size_t>(own)].joined; }
+  /// What they make with the slot's own, which is all where a document begins in it. Once, after the last round.
+  const element& element_through(int own, bool alone, stream on) {
+    return through(held_[static_cast<std::size_t>(own)], alone, on);
+  }
 
  private:
   struct held {
@@ -167,12 +176,15 @@ class monoid_scan {
     switch (m.sends) {
       case schedule::scanned::before: return from.before[0];
       case schedule::scanned::group: return from.group[0];
-      case schedule::scanned::both:
-        if (!from.joined || m.whole) return from.own;
-        algebra_.compose(on, from.before[0], from.own, from.both);
-        return from.both;
+      case schedule::scanned::both: return through(from, m.whole, on);
       default: return from.own;
     }
+  }
+
+  const element& through(held& from, bool alone, stream on) {
+    if (!from.joined || alone) return from.own;
+    algebra_.compose(on, from.before[0], from.own, from.both);
+    return from.both;
   }
 
   void join(held& to, const move& m, stream on) {

@@ -1,18 +1,45 @@
 #pragma once
 
-#include <type_traits>
-
+#include <ringfold/collective/all_to_all_scan.hpp>
 #include <ringfold/collective/chain_scan.hpp>
+#include <ringfold/collective/gather_scan.hpp>
 #include <ringfold/collective/monoid_scan.hpp>
+#include <ringfold/collective/two_level_scan.hpp>
 
 /// \file
 /// Exclusive scans over ranks: what all shards before a shard make of a state. The schedule is a free choice.
 
 namespace ringfold {
 
-/// The scan of a schedule: a chain_scan where it hands states on, else a monoid_scan.
+namespace detail {
+
+template <class Schedule, class G, class C>
+struct scan_by {
+  using type = monoid_scan<Schedule, G, C>;
+};
+template <class G, class C>
+struct scan_by<schedule::chain, G, C> {
+  using type = chain_scan<G, C>;
+};
+template <schedule::gathering Schedule, class G, class C>
+struct scan_by<Schedule, G, C> {
+  using type = gather_scan<Schedule, G, C>;
+};
+template <class G, class C>
+struct scan_by<schedule::all_to_all, G, C> {
+  using type = all_to_all_scan<G, C>;
+};
+template <class Inner, class Outer, class G, class C>
+struct scan_by<schedule::two_level<Inner, Outer>, G, C> {
+  using type = two_level_scan<schedule::two_level<Inner, Outer>, typename scan_by<Outer, G, C>::type, G, C>;
+};
+
+}  // namespace detail
+
+/// The scan of a schedule: a chain_scan where it hands states on, a gather_scan where it gathers elements, else what is
+/// named like it, and for the others a monoid_scan.
 template <class Schedule, class G, communicator C>
-using scan_of = std::conditional_t<Schedule::carries_states, chain_scan<G, C>, monoid_scan<Schedule, G, C>>;
+using scan_of = typename detail::scan_by<Schedule, G, C>::type;
 
 /// Makes a scan; all its memory is taken of the arena.
 /// \snippet collective/scan_test.cpp scan

@@ -1,6 +1,8 @@
 #pragma once
 
-#include <ringfold/core/config.hpp>
+#include <concepts>
+
+#include <ringfold/core/sizes.hpp>
 
 /// \file
 /// Exclusive scans: who tells whom what, so that everybody learns what all before it make together.
@@ -21,6 +23,27 @@ struct scan_move {
   int piece = 0;           ///< of the state, where it travels in pieces
 };
 
+/// Bytes of a state and of what an element has besides its value, and how many columns a state may be cut along, with or
+/// without the rest of an element.
+///
+/// Schedules publish with them what a slot sends where each rank owns one, in order, and no document begins.
+struct scan_sizes {
+  extent state = 0, transition = 0, columns = 1;
+  bool transition_is_cut = false;
+
+  constexpr extent element() const { return state + transition; }
+  /// Of one of so many nearly equal parts of a state, and of an element besides.
+  constexpr extent state_part(int index, int count) const { return part(state, index, count); }
+  constexpr extent transition_part(int index, int count) const {
+    return transition_is_cut ? part(transition, index, count) : transition;
+  }
+
+ private:
+  constexpr extent part(extent whole, int index, int count) const {
+    return whole / columns * (columns / count + (index < columns % count ? 1 : 0));
+  }
+};
+
 /// A state handed on from slot to slot, each of which applies its own element; in `pieces` parts, one behind the other.
 ///
 /// Messages carry states, and states alone are needed of the algebra. The order is the serial one, bit for bit.
@@ -32,6 +55,7 @@ struct chain {
   constexpr int rounds(int slots) const { return slots > 1 ? slots - 2 + pieces : 0; }
   /// Messages that a slot sends, each of one piece.
   constexpr int messages(int slots, int slot) const { return slot + 1 < slots ? pieces : 0; }
+  static constexpr extent bytes(int slots, int slot, scan_sizes of) { return slot + 1 < slots ? of.state : 0; }
   constexpr scan_move at(int slots, int slot, int round) const {
     auto const piece_of = [&](int sender) {
       bool const busy = sender >= 0 && sender + 1 < slots && round >= sender && round < sender + pieces;
@@ -44,6 +68,21 @@ struct chain {
     return made;
   }
 };
+
+/// In how many pieces a chain is fastest, where a message of n bytes takes latency + n seconds_per_byte.
+///
+/// The best integer near sqrt((slots - 2) bytes seconds_per_byte / latency), which makes (slots - 2 + pieces) messages
+/// of bytes / pieces fastest; at least 1, at most the columns. Source: the model of ZeCO (2025), with start-up costs.
+/// \snippet collective/scan_test.cpp pieces
+constexpr int pipeline_pieces(int slots, extent bytes, double latency, double seconds_per_byte, extent columns) {
+  int pieces = 1;
+  // One piece more costs a latency, and saves on every slot's way what it takes off a piece.
+  while (pieces < columns && static_cast<double>(pieces) * (pieces + 1) * latency <
+                                 (slots - 2) * static_cast<double>(bytes) * seconds_per_byte) {
+    ++pieces;
+  }
+  return pieces;
+}
 
 /// Elements shifted by one, then doubled: after round t a slot has the 2^t elements before it.
 ///
@@ -60,6 +99,7 @@ struct hillis_steele {
     for (int distance = 1; distance < slots - 1; distance *= 2) made += slot >= 1 && slot + distance < slots;
     return made;
   }
+  static constexpr extent bytes(int slots, int slot, scan_sizes of) { return messages(slots, slot) * of.element(); }
   static constexpr scan_move at(int slots, int slot, int round) {
     if (round == 0)
       return {.sends = slot + 1 < slots ? scanned::own : scanned::nothing,
@@ -89,6 +129,7 @@ struct doubling_123 {
     for (int round = 0; round < rounds(slots); ++round) made += at(slots, slot, round).to >= 0;
     return made;
   }
+  static constexpr extent bytes(int slots, int slot, scan_sizes of) { return messages(slots, slot) * of.element(); }
   static constexpr scan_move at(int slots, int slot, int round) {
     int const far = distance(round), nearest = round < 2 ? 0 : 1;  // slot 0 has nothing before it to send on
     bool const sends = slot >= nearest && slot + far < slots;
@@ -116,11 +157,18 @@ struct recursive_doubling {
     for (int round = 0; round < rounds(slots); ++round) made += (slot ^ 1 << round) < slots;
     return made;
   }
+  static constexpr extent bytes(int slots, int slot, scan_sizes of) { return messages(slots, slot) * of.element(); }
   static constexpr scan_move at(int slots, int slot, int round) {
     int const partner = slot ^ 1 << round;
     if (partner >= slots) return {};
     return {.sends = scanned::group, .to = partner, .from = partner, .grows = true};
   }
+};
+
+/// A schedule that joins elements.
+template <class S>
+concept joining = !S::carries_states && requires(S s, int n) {
+  { s.at(n, n, n) } -> std::same_as<scan_move>;
 };
 
 namespace detail {
@@ -137,22 +185,27 @@ struct run_of_slots {
   constexpr bool operator==(const run_of_slots&) const = default;
 };
 
-/// Runs a schedule over the free monoid: every slot must end with all slots before it, messages must be met, and their
-/// number must be the one that is stated.
+/// What each piece of each slot ends with when a schedule runs over the free monoid.
+struct scanned_runs {
+  static constexpr int most = 40, most_pieces = 5;
+  run_of_slots before[most][most_pieces] = {};
+  bool met = true;  ///< every message by its receiver, and their number is the one that is stated
+};
+
 template <class Schedule>
-constexpr bool scans(const Schedule& s, int slots, int pieces = 1) {
-  constexpr int most = 40, most_pieces = 5;
-  run_of_slots before[most][most_pieces] = {}, group[most] = {};
-  int sent[most] = {};
+constexpr scanned_runs played(const Schedule& s, int slots) {
+  scanned_runs made;
+  run_of_slots group[scanned_runs::most] = {};
+  int sent[scanned_runs::most] = {};
   for (int slot = 0; slot < slots; ++slot) group[slot] = {slot, slot + 1};
   for (int round = 0; round < s.rounds(slots); ++round) {
-    run_of_slots message[most] = {};
+    run_of_slots message[scanned_runs::most] = {};
     for (int slot = 0; slot < slots; ++slot) {
       scan_move const move = s.at(slots, slot, round);
-      if ((move.to >= 0) != (move.sends != scanned::nothing)) return false;
-      if (move.to >= 0 && (move.to >= slots || s.at(slots, move.to, round).from != slot)) return false;
-      if (move.from >= 0 && s.at(slots, move.from, round).to != slot) return false;
-      run_of_slots const own{slot, slot + 1}, held = before[slot][move.piece];
+      if ((move.to >= 0) != (move.sends != scanned::nothing)) made.met = false;
+      if (move.to >= 0 && (move.to >= slots || s.at(slots, move.to, round).from != slot)) made.met = false;
+      if (move.from >= 0 && s.at(slots, move.from, round).to != slot) made.met = false;
+      run_of_slots const own{slot, slot + 1}, held = made.before[slot][move.piece];
       message[slot] = move.sends == scanned::own      ? own
                       : move.sends == scanned::before ? held
                       : move.sends == scanned::both   ? held.then(own)
@@ -163,18 +216,25 @@ constexpr bool scans(const Schedule& s, int slots, int pieces = 1) {
       scan_move const move = s.at(slots, slot, round);
       if (move.from < 0) continue;
       run_of_slots const came = message[move.from];
-      int const piece = s.at(slots, move.from, round).piece;
-      if (move.from < slot) before[slot][piece] = came.then(before[slot][piece]);
+      run_of_slots& before = made.before[slot][s.at(slots, move.from, round).piece];
+      if (move.from < slot) before = came.then(before);
       if (move.grows) group[slot] = move.from < slot ? came.then(group[slot]) : group[slot].then(came);
     }
   }
-  for (int slot = 0; slot < slots; ++slot) {
-    if (sent[slot] != s.messages(slots, slot)) return false;
+  for (int slot = 0; slot < slots; ++slot) made.met = made.met && sent[slot] == s.messages(slots, slot);
+  return made;
+}
+
+/// Whether every slot ends with all slots before it.
+template <class Schedule>
+constexpr bool scans(const Schedule& s, int slots, int pieces = 1) {
+  scanned_runs const made = played(s, slots);
+  for (int slot = 1; slot < slots; ++slot) {
     for (int piece = 0; piece < pieces; ++piece) {
-      if (before[slot][piece] != run_of_slots{0, slot} && slot > 0) return false;
+      if (made.before[slot][piece] != run_of_slots{0, slot}) return false;
     }
   }
-  return true;
+  return made.met;
 }
 
 template <class Schedule>

@@ -36,6 +36,23 @@ struct scan_slots {
   bool forgets_at(int slot) const { return forgets[static_cast<std::size_t>(slot)] != 0; }
   bool fresh_at(int slot) const { return fresh[static_cast<std::size_t>(slot)] != 0; }
 
+  /// Whether a slot hears of the one before it, and the one behind of it.
+  bool enters(int slot) const { return slot > 0 && !fresh_at(slot); }
+  bool leaves(int slot) const { return slot + 1 < count() && !fresh_at(slot + 1); }
+  /// Whether what a slot leaves is known without what the slots before it make.
+  bool begins(int slot) const { return slot == 0 || forgets_at(slot); }
+
+  /// The ranks that own slots, by their first ones: the order in which most travels least.
+  std::vector<int> circle() const {
+    std::vector<int> made;
+    for (int const rank : owners) {
+      bool known = false;
+      for (int const each : made) known = known || each == rank;
+      if (!known) made.push_back(rank);
+    }
+    return made;
+  }
+
   /// The slots of a rank, in order.
   std::vector<int> of(int rank) const {
     std::vector<int> made;

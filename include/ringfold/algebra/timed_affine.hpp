@@ -58,6 +58,11 @@ struct timed_affine {
     return {part(e.gate, index, count), part(e.value, index, count), part(e.rates, index, count)};
   }
   extent most_parts() const { return columns; }
+  /// What takes memory for such a part.
+  timed_affine of_part(int index, int count) const {
+    auto const narrow = part(rates, index, count);
+    return {batch, heads, rows, narrow.extents[3], narrow};
+  }
   timed_affine of_part(int index, int count) const {
     state const some = part(rates, index, count);
     return {batch, heads, rows, some.extents[3], some};

@@ -60,6 +60,8 @@ struct stabilised : affine<A, transition::scalar, Space> {
     on.elementwise(detail::add_logarithms{}, into.gate, first.gate, then.gate);
     apply(on, first.value, then, into.value);
   }
+
+  static element transposed(const element&, const state&) = delete;  // exponents are no linear map
 };
 
 }  // namespace ringfold

@@ -63,10 +63,6 @@ struct timed_affine {
     auto const narrow = part(rates, index, count);
     return {batch, heads, rows, narrow.extents[3], narrow};
   }
-  timed_affine of_part(int index, int count) const {
-    state const some = part(rates, index, count);
-    return {batch, heads, rows, some.extents[3], some};
-  }
 
   /// into = what the element makes of a state; into has memory of its own.
   template <class Stream>

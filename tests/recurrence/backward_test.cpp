@@ -46,9 +46,10 @@ TEST_CASE("gradients of a recurrence over ranks") {
     // A state for each slot of this rank is kept: here one slot.
     std::vector<float> kept(static_cast<std::size_t>(forward.slots()) * 2 * 4 * 4);
     auto const entered = dense(kept.data(), forward.slots(), 2, 4, 4);
-    forward.forward(tokens(q), tokens(k), tokens(v), tokens(gates), tokens(out), {}, {}, entered);
-    backward.backward(tokens(q), tokens(k), tokens(v), tokens(gates), entered, tokens(dout), tokens(dq), tokens(dk),
-                      tokens(dv), tokens(dgates), {}, dense(dinitial.data(), 1, 2, 4, 4));
+    forward.forward({tokens(q), tokens(k), tokens(v), tokens(gates)}, tokens(out), {.entered = entered});
+    backward.backward({tokens(q), tokens(k), tokens(v), tokens(gates)}, entered, tokens(dout),
+                      {tokens(dq), tokens(dk), tokens(dv), tokens(dgates)},
+                      {.initial = dense(dinitial.data(), 1, 2, 4, 4)});
     //! [backward]
     // All are ones, the scale 1/2: the gradient of the initial state is the sum of exp(-t / 2) / 2 over 64 tokens.
     if (comm.rank() == 0 && !(std::fabs(dinitial[0] - 0.770747f) < 1e-5f))
@@ -132,9 +133,11 @@ TEST_CASE("what does not fit backward is refused with one line before anything i
     std::vector<std::vector<float>> memory(12, std::vector<float>(200));
     auto const at = [&](int i) { return dense(memory[static_cast<std::size_t>(i)].data(), 2, 6, 3, 4); };
     auto const state = [&](int i) { return dense(memory[static_cast<std::size_t>(i)].data(), 2, 3, 4, 4); };
-    auto const text_of = [&](auto... views) -> std::string {
+    using none = view<float, 4>;
+    auto const text_of = [&](auto q, auto k, auto v, auto gates, auto entered, auto dout, auto dq, auto dk, auto dv,
+                             auto dgates, none dfinal = {}, none dinitial = {}) -> std::string {
       try {
-        run.backward(views...);
+        run.backward({q, k, v, gates}, entered, dout, {dq, dk, dv, dgates}, {dfinal, dinitial});
       } catch (const usage_error& e) {
         return e.what();
       }

@@ -61,7 +61,8 @@ TEST_CASE("a recurrence over ranks") {
 
     std::vector<float> q(16 * 2 * 4, 1), k(q), v(q), out(q), gates(q.size(), -0.5f), final(2 * 4 * 4);
     auto const tokens = [](std::vector<float>& of) { return dense(of.data(), 1, 16, 2, 4); };
-    run.forward(tokens(q), tokens(k), tokens(v), tokens(gates), tokens(out), {}, dense(final.data(), 1, 2, 4, 4));
+    run.forward({tokens(q), tokens(k), tokens(v), tokens(gates)}, tokens(out),
+                {.final = dense(final.data(), 1, 2, 4, 4)});
     //! [recurrence]
     // Rank 2 begins with the last 8 tokens of a document; its ninth row is the first of the next, and has seen one key.
     if (comm.rank() == 2 && out[8 * 8] != 2) throw usage_error(say("the first token of a document sees itself"));
@@ -173,7 +174,7 @@ TEST_CASE("states travel while the work within chunks is done") {
       recurrence_plan run(recurrence(counted(comm, book), schedule, rule), p);
       std::vector<float> q(6 * 4, 1), k(q), v(q), out(q), gates(6, -1);
       auto const tokens = [](std::vector<float>& of) { return dense(of.data(), 1, 6, 1, 4); };
-      run.forward(tokens(q), tokens(k), tokens(v), dense(gates.data(), 1, 6, 1), tokens(out));
+      run.forward({tokens(q), tokens(k), tokens(v), dense(gates.data(), 1, 6, 1)}, tokens(out));
     });
   });
 }
@@ -199,9 +200,9 @@ TEST_CASE("a call allocates nothing once it has run before" * doctest::skip(!all
       std::vector<float> gates{-1, -0.5f}, dgates(2), kept(static_cast<std::size_t>(forward.slots()) * 2 * 3 * 4);
       auto const entered = dense(kept.data(), forward.slots(), 2, 3, 4);
       auto const step = [&] {
-        forward.forward(q, k, v, dense(gates.data(), 2), out.whole, {}, {}, entered);
-        backward.backward(q, k, v, dense(gates.data(), 2), entered, out.whole, dq.whole, dk.whole, dv.whole,
-                          dense(dgates.data(), 2));
+        forward.forward({q, k, v, dense(gates.data(), 2)}, out.whole, {.entered = entered});
+        backward.backward({q, k, v, dense(gates.data(), 2)}, entered, out.whole,
+                          {dq.whole, dk.whole, dv.whole, dense(dgates.data(), 2)});
       };
       for (int i = 0; i < 100; ++i) step();
       long const before = allocations::here;
@@ -223,9 +224,11 @@ TEST_CASE("what does not fit is refused with one line before anything is sent") 
     auto const q = dense(a.data(), 2, 6, 3, 4), k = dense(b.data(), 2, 6, 3, 4), v = dense(c.data(), 2, 6, 3, 5),
                out = dense(d.data(), 2, 6, 3, 5), state = dense(s.data(), 2, 3, 4, 5);
     auto const gates = dense(g.data(), 2, 6, 3);
-    auto const text_of = [&](auto... views) -> std::string {
+    using none = view<float, 4>;
+    auto const text_of = [&](auto q_of, auto k_of, auto v_of, auto gates_of, auto out_of, none initial = {},
+                             none final = {}, none entered = {}) -> std::string {
       try {
-        run.forward(views...);
+        run.forward({q_of, k_of, v_of, gates_of}, out_of, {initial, final, entered});
       } catch (const usage_error& e) {
         return e.what();
       }
@@ -247,7 +250,7 @@ TEST_CASE("what does not fit is refused with one line before anything is sent") 
     g[17] = NAN;
     CHECK(text_of(q, k, v, gates, out).substr(0, 19) == "forward: gates hold");
     recurrence_plan plain_run(recurrence(comm, schedule::chain{}, decay<gating::none>{}), problem);
-    CHECK_THROWS_WITH_AS(plain_run.forward(q, k, v, dense(g.data(), 3), out),
+    CHECK_THROWS_WITH_AS(plain_run.forward({q, k, v, dense(g.data(), 3)}, out),
                          "forward: gates given to a rule that has none; pass {}", usage_error);
 
     auto const tokens = contiguous(6, 1);

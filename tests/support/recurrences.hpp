@@ -9,6 +9,7 @@
 
 #include <ringfold/comm/threads.hpp>
 #include <ringfold/recurrence/backward_plan.hpp>
+#include <ringfold/recurrence/decay.hpp>
 #include <ringfold/wrap/counted.hpp>
 
 #include "sharded.hpp"
@@ -261,16 +262,16 @@ run_result run(const experiment& e, Schedule schedule, extent chunk = 4, with_st
     std::vector<A> entered(initial.size() * static_cast<std::size_t>(slots));
     for (int i = 0; i < 2; ++i) {
       book = {};
-      forward.forward(q, k, v, gates, out.whole, state(initial, with.initial), state(made_final, with.final),
-                      state(entered, gradients, slots));
+      forward.forward({q, k, v, gates}, out.whole,
+                      {state(initial, with.initial), state(made_final, with.final), state(entered, gradients, slots)});
     }
     auto const forward_book = book;
     if (gradients) {
       recurrence_backward_plan backward(over, p);
       for (int i = 0; i < 2; ++i) {
         book = {};
-        backward.backward(q, k, v, gates, state(entered, true, slots), dout, dq.whole, dk.whole, dv.whole, dgates,
-                          state(final, with.final), state(made_initial, with.initial));
+        backward.backward({q, k, v, gates}, state(entered, true, slots), dout, {dq.whole, dk.whole, dv.whole, dgates},
+                          {state(final, with.final), state(made_initial, with.initial)});
       }
     }
 

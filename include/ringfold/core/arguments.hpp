@@ -44,20 +44,25 @@ void refuse_overlap(const char* call, const char* out_name, const V& out, const 
   }
 }
 
+inline constexpr const char* tensor_axes[4] = {"batch", "rows", "heads", "dim"};
+
 template <class V>
-void check_view(const char* call, const char* name, const V& v, std::initializer_list<extent> wanted,
-                const char* const (&axes)[4] = {"batch", "rows", "heads", "dim"}) {
-  int axis = 0;
+void check_view(const char* call, const char* name, const V& v, const extent* wanted,
+                const char* const (&axes)[4] = tensor_axes) {
   extent elements = 1;
-  for (extent const each : wanted) {
-    if (v.extents[axis] != each) {
+  for (int axis = 0; axis < V::rank; ++axis) {
+    if (v.extents[axis] != wanted[axis]) {
       throw shape_error(say("%s: %s has %lld %s, the problem has %lld", call, name,
-                            static_cast<long long>(v.extents[axis]), axes[axis], static_cast<long long>(each)));
+                            static_cast<long long>(v.extents[axis]), axes[axis], static_cast<long long>(wanted[axis])));
     }
-    elements *= each;
-    ++axis;
+    elements *= wanted[axis];
   }
   if (elements > 0 && v.data == nullptr) throw usage_error(say("%s: %s has no memory", call, name));
+}
+
+template <class V>
+void check_view(const char* call, const char* name, const V& v, std::initializer_list<extent> wanted) {
+  check_view(call, name, v, wanted.begin());
 }
 
 /// Elements that are written must not share memory: each axis must step over all that axes of smaller strides span.

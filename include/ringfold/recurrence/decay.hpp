@@ -8,6 +8,47 @@
 
 namespace ringfold {
 
+/// What a rule with decay reads (const T), or its gradients.
+///
+/// q and k [batch, rows, heads, dim], v with value_dim, gates as gating says. Gradients have the extents of what they
+/// are of; those of gates per head are of the caller's rows alone, as a data-parallel gradient: add them up over the ranks.
+template <class T, gating Gates, class Space = host_space>
+struct decay_tensors {
+  using element = T;
+  using sum = detail::const_like<T, accumulate_t<std::remove_const_t<T>>>;
+  static constexpr bool are_gradients = !std::is_const_v<T>;
+  static constexpr std::array<const char*, 4> names = {"dq", "dk", "dv", "dgates"};
+  static constexpr std::array<bool, 4> rounded = {true, true, true, false};  ///< which are of elements, not of sums
+
+  argument<T, 4, Space> q, k, v;
+  argument<sum, gate_axes<Gates>, Space> gates;
+
+  auto members() { return std::tie(q, k, v, gates); }
+  auto members() const { return std::tie(q, k, v, gates); }
+
+  template <class P>
+  static std::array<tensor_extents, 4> extents(const P& p, extent rows) {
+    return {{{{p.batch, rows, p.heads, p.dim}},
+             {{p.batch, rows, p.heads, p.dim}},
+             {{p.batch, rows, p.heads, p.value_dim}},
+             detail::extents_of_gates<Gates>(p, rows)}};
+  }
+
+  /// \throws usage_error when a number is none that the rule takes.
+  void check_numbers(const char* call) const { detail::check_gate_signs(call, gates.at); }
+
+  /// As the verbs read or add to them.
+  template <class P>
+  auto operands(const P& p, extent rows) const {
+    auto const spread = detail::spread<Gates>(gates.at, p.batch, rows);
+    if constexpr (are_gradients) {
+      return recurrence_gradients<T, Space>{q.at, k.at, v.at, spread};
+    } else {
+      return recurrence_operands<std::remove_const_t<T>, Space>{q.at, k.at, v.at, spread};
+    }
+  }
+};
+
 /// S_t = Diag(exp(g_t)) S_(t-1) + k_t v_t^T and out_t = scale q_t S_t, in chunks.
 ///
 /// Sums are in float, in double for double. Any number of tokens is right, none included; `chunk` changes the order of
@@ -21,6 +62,21 @@ struct decay {
                                                                 : transition::scalar;
   template <class A>
   using algebra = affine<A, kind>;
+  template <class T, class Space = host_space>
+  using inputs = decay_tensors<const T, Gates, Space>;
+  template <class T, class Space = host_space>
+  using gradients = decay_tensors<T, Gates, Space>;
+
+  /// The states of a problem: [batch, heads, dim, value_dim].
+  template <class P>
+  static algebra<typename P::accumulate> states(const P& p) {
+    return {p.batch, p.heads, p.dim, p.value_dim};
+  }
+  /// How wide the output of a token and head is.
+  template <class P>
+  static extent width(const P& p) {
+    return p.value_dim;
+  }
 
   extent chunk = 64;
 

@@ -2,7 +2,7 @@
 
 #include <ringfold/algebra/affine.hpp>
 #include <ringfold/algebra/exponential.hpp>
-#include <ringfold/core/arguments.hpp>
+#include <ringfold/recurrence/tensors.hpp>
 
 /// \file
 /// Gates of a recurrence: how much of a state each token leaves.
@@ -37,18 +37,12 @@ view<A, 4, Space> spread(const view<A, gate_axes<Gates>, Space>& gates, extent b
   return made;
 }
 
-/// \throws shape_error, usage_error when the extents are not those of the problem.
-template <gating Gates, class V, class P>
-void check_gate_extents(const char* call, const char* name, const V& gates, const P& p, extent rows) {
-  if constexpr (Gates == gating::none) {
-    if (gates.data != nullptr) throw usage_error(say("%s: %s given to a rule that has none; pass {}", call, name));
-  } else if constexpr (Gates == gating::per_head) {
-    check_view(call, name, gates, {p.heads}, {"heads", "", "", ""});
-  } else if constexpr (Gates == gating::per_token) {
-    check_view(call, name, gates, {p.batch, rows, p.heads});
-  } else {
-    check_view(call, name, gates, {p.batch, rows, p.heads, p.dim});
-  }
+/// What gates must measure.
+template <gating Gates, class P>
+tensor_extents extents_of_gates(const P& p, extent rows) {
+  if constexpr (Gates == gating::none) return {{-1}};
+  if constexpr (Gates == gating::per_head) return {{p.heads}, {"heads"}};
+  return {{p.batch, rows, p.heads, p.dim}};
 }
 
 /// \throws usage_error when one is positive, or not a number.

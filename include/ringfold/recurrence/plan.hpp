@@ -1,8 +1,9 @@
 #pragma once
 
-#include <ringfold/recurrence/decay.hpp>
+#include <ringfold/recurrence/problem.hpp>
 #include <ringfold/recurrence/recurrence.hpp>
 #include <ringfold/recurrence/slots.hpp>
+#include <ringfold/recurrence/tensors.hpp>
 
 /// \file
 /// The outermost call of a recurrence: it checks, and it owns the scratch memory.
@@ -48,11 +49,40 @@ const P& fitting(const R& over, const P& p) {
   return p;
 }
 
-template <class V, class P>
-void check_state(const char* call, const char* name, const V& state, const P& p, extent slots = 1) {
-  check_view(call, name, state, {slots * p.batch, p.heads, p.dim, p.value_dim},
-             {slots == 1 ? "batch" : "slots x batch", "heads", "dim", "value dim"});
+/// What a state measures, or one for each of some slots.
+template <class G>
+tensor_extents extents_of_states(const G& states, extent slots = 1) {
+  arena<typename G::space> nowhere;
+  auto const one = G::views(states.take_state(nowhere));
+  extent const* const wanted = one[0].extents;
+  return {{slots * wanted[0], wanted[1], wanted[2], wanted[3]},
+          {slots == 1 ? "batch" : "slots x batch", "heads", "dim", "value dim"}};
 }
+
+template <class V>
+void check_state(const char* call, const char* name, const V& state, const tensor_extents& wanted) {
+  check_view(call, name, state, wanted.of, wanted.axes);
+}
+
+/// Refuses memory that is written and read, or written twice.
+template <class Written>
+struct apart_from {
+  const char* call;
+  const char* name;
+  const Written& written;
+
+  apart_from(const char* c, const char* n, const Written& w) : call(c), name(n), written(w) {
+    check_written(call, name, written);
+  }
+  template <class V>
+  void operator()(const char* other, const V& read) const {
+    refuse_overlap(call, name, written, other, read);
+  }
+  template <class Tensors, class P>
+  void operator()(const Tensors& all, const P& p, extent rows) const {
+    for_each_tensor(all, p, rows, [&](const char* other, const auto& read, const auto&) { (*this)(other, read); });
+  }
+};
 
 /// All that a recurrence_plan takes from an arena.
 template <class R, class P>
@@ -66,11 +96,11 @@ struct recurrence_workings {
   static constexpr bool rounds = !std::is_same_v<element, sum>;
 
   recurrence_workings(const R& over, const P& p, const owned_slots& slots, arena<space>& memory)
-      : of{p.batch, p.heads, p.dim, p.value_dim},
+      : of(over.rule.states(p)),
         chunk(over.rule.forward_workspace(p, slots.longest, memory)),
         seed(of.take_state(memory)),
         output(memory.template take_view<sum>(rounds ? p.batch : 0, p.tokens.rows(over.comm.rank()), p.heads,
-                                              p.value_dim)),
+                                              over.rule.width(p))),
         states(over.schedule, of, over.comm, slots.all, memory) {
     for (std::size_t i = 0; i < slots.own.size(); ++i) elements.push_back(of.take_element(memory));
   }
@@ -109,6 +139,17 @@ class planned_recurrence {
         work_(over_, problem_, slots_, memory_) {}
 
   extent rows() const { return problem_.tokens.rows(over_.comm.rank()); }
+
+  /// What the last slot of the scan leaves; where documents begin in it, it is what its last one makes of nothing.
+  template <class V>
+  void leave(const V& into, bool forgets, stream on) {
+    auto const& last = work_.elements.back();
+    if (forgets) {
+      on.copy(piece_of(into, role::state), piece_of(work_.of.value_of(last), role::state));
+    } else {
+      work_.of.apply(on, work_.states.before(static_cast<int>(slots_.own.size()) - 1), last, into);
+    }
+  }
 
   /// The states that one of the caller's slots has in [slots x batch, ...].
   template <class V>
@@ -152,36 +193,37 @@ class recurrence_plan : public detail::planned_recurrence<R, P, detail::recurren
   using typename base::space, typename base::stream;
   using element = typename P::element;
   using sum = typename P::accumulate;
-  using input = argument<const element, 4, space>;
+  using inputs = typename rule::template inputs<element, space>;
   using output = argument<element, 4, space>;
-  using gate_input = argument<const sum, gate_axes<rule::gates>, space>;
-  using state_input = argument<const sum, 4, space>;
-  using state_output = argument<sum, 4, space>;
+
+  /// States, [batch, heads, dim, value_dim] or as the rule says; all may be left out.
+  struct states {
+    /// Enters the first token's document, and is read by the rank of the first token only.
+    argument<const sum, 4, space> initial{};
+    /// After the last token, written by the rank of the last token only (no tokens, no rank); it may be `initial`'s
+    /// memory. Where the documents end before, their states are not kept.
+    argument<sum, 4, space> final{};
+    /// What enters each of this rank's slots, [slots() x batch, ...]: for backward.
+    argument<sum, 4, space> entered{};
+  };
 
   /// \throws usage_error when the problem does not fit the ranks or the schedule; nothing has been sent then.
   recurrence_plan(const R& over, const P& p) : base(over, p) {}
 
-  /// The recurrence on this rank's rows: q and k [batch, rows, heads, dim], v and out with value_dim, gates as gating
-  /// says. States are [batch, heads, dim, value_dim]; those of the optional arguments are:
-  /// - `initial`: enters the first token's document, and is read by the rank of the first token only.
-  /// - `final`: after the last token, written by the rank of the last token only (no tokens, no rank); it may be `initial`'s memory. Where
-  ///   the documents end before, their states are not kept.
-  /// - `entered`: what enters each of this rank's slots, [slots() x batch, heads, dim, value_dim]: for backward.
+  /// The recurrence on this rank's rows: {q, k, v, gates} or what else the rule reads, out [batch, rows, heads, value_dim].
   /// \throws shape_error, alias_error, usage_error before anything is sent; what the communicator throws afterwards.
-  void forward(input q, input k, input v, gate_input gates, output out, state_input initial = {},
-               state_output final = {}, state_output entered = {}, stream on = {}) {
-    check(q, k, v, gates, out, initial, final, entered);
+  void forward(inputs in, output out, states kept = {}, stream on = {}) {
+    check(in, out, kept);
     P const& p = problem_;
-    recurrence_operands<element, space> const all{q.at, k.at, v.at,
-                                                  detail::spread<rule::gates>(gates.at, p.batch, rows())};
+    auto const all = in.operands(p, rows());
     view<sum, 4, space> sums;
     if constexpr (std::is_same_v<element, sum>) {
       sums = out.at;
     } else {
       sums = work_.output;
     }
-    bool const seeded = slots_.has_first && initial.at.data != nullptr;
-    if (seeded) on.copy(piece_of(work_.seed, role::state), piece_of(initial.at, role::state));
+    bool const seeded = slots_.has_first && kept.initial.at.data != nullptr;
+    if (seeded) on.copy(piece_of(work_.seed, role::state), piece_of(kept.initial.at, role::state));
     for (std::size_t own = 0; own < slots_.own.size(); ++own) {
       over_.rule.summarize(work_.chunk, p, all.rows(slots_.own[own].parts.back()), work_.elements[own]);
     }
@@ -203,54 +245,41 @@ class recurrence_plan : public detail::planned_recurrence<R, P, detail::recurren
     for (std::size_t own = 0; own < slots_.own.size(); ++own) {
       auto const& enters = work_.states.before(static_cast<int>(own));
       carry(slots_.own[own].parts.front(), enters);
-      if (entered.at.data != nullptr) {
-        on.copy(piece_of(of_slot(entered.at, own), role::state), piece_of(enters, role::state));
+      if (kept.entered.at.data != nullptr) {
+        on.copy(piece_of(of_slot(kept.entered.at, own), role::state), piece_of(enters, role::state));
       }
     }
-    if (slots_.has_last && final.at.data != nullptr) leave(final.at, on);
+    if (slots_.has_last && kept.final.at.data != nullptr) {
+      this->leave(kept.final.at, slots_.own.back().parts.size() > 1, on);
+    }
     if constexpr (!std::is_same_v<element, sum>) on.elementwise(elementwise::round_to{}, out.at, sums);
   }
 
  private:
-  /// The state after the last slot.
-  void leave(const view<sum, 4, space>& final, stream on) {
-    auto const& last = work_.elements.back();
-    if (slots_.own.back().parts.size() > 1) {
-      on.copy(piece_of(final, role::state), piece_of(last.value, role::state));
-    } else {
-      work_.of.apply(on, work_.states.before(static_cast<int>(slots_.own.size()) - 1), last, final);
-    }
-  }
-
-  void check(const input& q, const input& k, const input& v, const gate_input& gates, const output& out,
-             const state_input& initial, const state_output& final, const state_output& entered) const {
+  void check(const inputs& in, const output& out, const states& kept) const {
     P const& p = problem_;
-    auto const sized = [&](const char* name, const auto& a, extent dim) {
-      detail::check_view("forward", name, a.at, {p.batch, rows(), p.heads, dim});
-    };
-    sized("q", q, p.dim), sized("k", k, p.dim), sized("v", v, p.value_dim), sized("out", out, p.value_dim);
-    detail::check_gate_extents<rule::gates>("forward", "gates", gates.at, p, rows());
-    detail::check_gate_signs("forward", gates.at);
+    detail::check_tensors("forward", in, p, rows());
+    detail::check_view("forward", "out", out.at, {p.batch, rows(), p.heads, over_.rule.width(p)});
+    in.check_numbers("forward");
     auto const apart = [&](const char* name, const auto& written) {
-      detail::check_written("forward", name, written.at);
-      auto const from = [&](const char* other, const auto& read) {
-        detail::refuse_overlap("forward", name, written.at, other, read.at);
-      };
-      from("q", q), from("k", k), from("v", v), from("gates", gates);
+      detail::apart_from const from("forward", name, written.at);
+      from(in, p, rows());
+      return from;
     };
     apart("out", out);
-    if (slots_.has_first && initial.at.data != nullptr) detail::check_state("forward", "initial", initial.at, p);
-    if (slots_.has_last && final.at.data != nullptr) {
-      detail::check_state("forward", "final", final.at, p);
-      apart("final", final);
-      detail::refuse_overlap("forward", "final", final.at, "out", out.at);
+    auto const one = detail::extents_of_states(work_.of);
+    if (slots_.has_first && kept.initial.at.data != nullptr) {
+      detail::check_state("forward", "initial", kept.initial.at, one);
     }
-    if (entered.at.data != nullptr) {
-      detail::check_state("forward", "entered", entered.at, p, this->slots());
-      apart("entered", entered);
-      detail::refuse_overlap("forward", "entered", entered.at, "out", out.at);
-      detail::refuse_overlap("forward", "entered", entered.at, "initial", initial.at);
-      detail::refuse_overlap("forward", "entered", entered.at, "final", final.at);
+    if (slots_.has_last && kept.final.at.data != nullptr) {
+      detail::check_state("forward", "final", kept.final.at, one);
+      apart("final", kept.final)("out", out.at);
+    }
+    if (kept.entered.at.data != nullptr) {
+      detail::check_state("forward", "entered", kept.entered.at,
+                          detail::extents_of_states(work_.of, static_cast<extent>(this->slots())));
+      auto const from = apart("entered", kept.entered);
+      from("out", out.at), from("initial", kept.initial.at), from("final", kept.final.at);
     }
   }
 };

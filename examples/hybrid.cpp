@@ -19,6 +19,7 @@
 #include <ringfold/attention/ring.hpp>
 #include <ringfold/comm/threads.hpp>
 #include <ringfold/kernel/cpu/flash.hpp>
+#include <ringfold/recurrence/decay.hpp>
 #include <ringfold/recurrence/plan.hpp>
 #include <ringfold/wrap/counted.hpp>
 
@@ -120,7 +121,7 @@ outcome run(const text& of, const layout& tokens) {
       if (softmax) {
         attend.forward(by_row(in.q), by_row(in.k), by_row(in.v), by_row(out));
       } else {
-        recur.forward(by_row(in.q), by_row(in.k), by_row(in.v), by_head(in.gates), by_row(out));
+        recur.forward({by_row(in.q), by_row(in.k), by_row(in.v), by_head(in.gates)}, by_row(out));
       }
       for (std::size_t i = 0; i < x.size(); ++i) x[i] += out[i];
       std::lock_guard const lock(guard);

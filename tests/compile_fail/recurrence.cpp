@@ -2,6 +2,7 @@
 // section 2: \[ringfold\] not a communicator: add +using stream = ringfold::host_stream;
 // section 3: \[ringfold\] not a tensor: pass a ringfold::view, or add +auto ringfold_view\(\);
 #include <ringfold/comm/self.hpp>
+#include <ringfold/recurrence/decay.hpp>
 #include <ringfold/recurrence/plan.hpp>
 
 struct elsewhere {
@@ -32,9 +33,9 @@ int main() {
   float numbers[4] = {};
   auto const some = dense(numbers, 1, 4, 1, 1);
 #if RINGFOLD_SECTION == 3
-  run.forward(1, some, some, {}, some);
+  run.forward({1, some, some, {}}, some);
 #else
-  run.forward(some, some, some, {}, some);
+  run.forward({some, some, some, {}}, some);
 #endif
 #endif
 }

@@ -22,7 +22,7 @@ struct recurrence_backward_workings {
   static constexpr bool rounds = !std::is_same_v<element, sum>;
 
   recurrence_backward_workings(const R& over, const P& p, const owned_slots& slots, arena<space>& memory)
-      : of(over.rule.states(p)),
+      : of(over.rule.algebra_for(p, memory)),
         chunk(over.rule.backward_workspace_for(p, slots.longest, memory)),
         seed(of.take_state(memory)),
         states(over.schedule, of, over.comm, slots.all.reversed(), memory) {

@@ -69,7 +69,7 @@ struct decay {
 
   /// The states of a problem: [batch, heads, dim, value_dim].
   template <class P>
-  static algebra<typename P::accumulate> states(const P& p) {
+  static algebra<typename P::accumulate> algebra_for(const P& p, arena<host_space>&) {
     return {p.batch, p.heads, p.dim, p.value_dim};
   }
   /// How wide the output of a token and head is.

@@ -96,7 +96,7 @@ struct recurrence_workings {
   static constexpr bool rounds = !std::is_same_v<element, sum>;
 
   recurrence_workings(const R& over, const P& p, const owned_slots& slots, arena<space>& memory)
-      : of(over.rule.states(p)),
+      : of(over.rule.algebra_for(p, memory)),
         chunk(over.rule.forward_workspace(p, slots.longest, memory)),
         seed(of.take_state(memory)),
         output(memory.template take_view<sum>(rounds ? p.batch : 0, p.tokens.rows(over.comm.rank()), p.heads,

@@ -11,16 +11,15 @@ using namespace rules;
 
 namespace {
 
-/// Inputs: x, logarithms of factors' sizes, and angles. `learned` factors are the same for all tokens, as LRU's are.
-template <field Field>
+/// Inputs: x, logarithms of factors' sizes, and angles. Learned factors are the same for all tokens, as LRU's are.
+template <field Field, factors Factors = factors::of_tokens>
 struct diagonal {
   extent channels = 3;
-  bool learned = false;
   double strength = 2, resets = 0.05;
 
-  static constexpr bool complex = Field == field::complex;
+  static constexpr bool learned = Factors == factors::learned, complex = Field == field::complex;
   static constexpr extent parts = complex ? 2 : 1;
-  diagonal_recurrence<Field> rule() const { return {}; }
+  diagonal_recurrence<Field, Factors> rule() const { return {}; }
   std::vector<input> inputs() const {
     return {{parts * channels},
             {channels, !learned, -strength, 0, learned ? 0 : resets},
@@ -57,13 +56,21 @@ struct diagonal {
     }
   }
 
-  template <class T, class A>
-  auto operands(const std::vector<view<const T, 4>>& of_tokens, const std::vector<view<const A, 4>>& of_heads) const {
-    return diagonal_operands<T>{of_tokens[0], of_heads[1], of_heads[2]};
+  template <class Tensors, class E, class S>
+  Tensors tensors(const std::vector<E>& elements, const std::vector<S>& sums) const {
+    if constexpr (complex) {
+      return {elements[0], factor(sums[1]), factor(sums[2])};
+    } else {
+      return {elements[0], factor(sums[1])};
+    }
   }
   template <class A>
-  auto gradients(const std::vector<view<A, 4>>& to) const {
-    return diagonal_gradients<A>{to[0], to[1], to[2]};
+  auto factor(const view<A, 4>& of) const {
+    if constexpr (Factors == factors::learned) {
+      return view<A, 2>{of.data, {of.extents[2], of.extents[3]}, {of.strides[2], of.strides[3]}};
+    } else {
+      return of;
+    }
   }
 };
 
@@ -88,14 +95,14 @@ void check(Spec spec, extent tokens, std::uint64_t seed, double bound) {
 TEST_CASE("a real diagonal recurrence and its gradients are those of the definition, however tokens are cut") {
   for (extent const tokens : {1, 2, 5, 17}) {
     check<double>(diagonal<field::real>{3}, tokens, 1, 1e-14);
-    check<double>(diagonal<field::real>{2, true, 1e-3}, tokens, 2, 1e-14);
-    check<double>(diagonal<field::real>{2, false, 700}, tokens, 3, 1e-14);
+    check<double>(diagonal<field::real, factors::learned>{2, 1e-3}, tokens, 2, 1e-14);
+    check<double>(diagonal<field::real>{2, 700}, tokens, 3, 1e-14);
   }
 }
 
 TEST_CASE("a complex diagonal recurrence and its gradients are those of the definition, however tokens are cut") {
   for (extent const tokens : {1, 2, 5, 17}) {
-    check<double>(diagonal<field::complex>{3, true, 0.25}, tokens, 4, 1e-14);
+    check<double>(diagonal<field::complex, factors::learned>{3, 0.25}, tokens, 4, 1e-14);
     check<double>(diagonal<field::complex>{2}, tokens, 5, 1e-14);
   }
 }
@@ -108,7 +115,7 @@ TEST_CASE("diagonal recurrences over ranks are the definition") {
       CHECK(off.gradients <= 1e-12);
     }
   });
-  for_each_layout<double>(diagonal<field::complex>{2, true, 0.25},
+  for_each_layout<double>(diagonal<field::complex, factors::learned>{2, 0.25},
                           [](const auto& e, const auto& chain, const auto& joined) {
                             for (const auto* each : {&chain, &joined}) {
                               auto const off = apart(each->made, e.made);
@@ -147,7 +154,7 @@ TEST_CASE("strong factors over many tokens underflow, and nothing else happens")
   view<const float, 4> const same{&gate, {1, tokens, 1, 1}, {0, 0, 0, 0}},
       turned{&angle, {1, tokens, 1, 1}, {0, 0, 0, 0}};
   affine_element<float> const made{dense(of_gate, 1, 1, 2, 1), dense(of_value, 1, 1, 2, 1)};
-  diagonal_operands<float> const of{dense(x.data(), 1, tokens, 1, 2), same, turned};
+  diagonal_rows<const float> const of{dense(x.data(), 1, tokens, 1, 2), same, turned};
   rule.summarize(work, p, of, made);
   CHECK(of_gate[0] == 0);
   CHECK(of_gate[1] == 0);

@@ -72,13 +72,9 @@ struct memory_cell {
     }
   }
 
-  template <class T, class A>
-  auto operands(const std::vector<view<const T, 4>>& of_tokens, const std::vector<view<const A, 4>>& of_heads) const {
-    return mlstm_operands<T>{of_tokens[0], of_tokens[1], of_tokens[2], of_heads[3], of_heads[4]};
-  }
-  template <class A>
-  auto gradients(const std::vector<view<A, 4>>& to) const {
-    return mlstm_gradients<A>{to[0], to[1], to[2], to[3], to[4]};
+  template <class Tensors, class E, class S>
+  Tensors tensors(const std::vector<E>& elements, const std::vector<S>& sums) const {
+    return {elements[0], elements[1], elements[2], first_of_rows(sums[3]), first_of_rows(sums[4])};
   }
 };
 

@@ -51,13 +51,9 @@ struct selective {
   view<A, 3> rates(const view<A, 4>& of) const {
     return {of.data, {of.extents[2], states, channels}, {of.strides[2], channels, 1}};
   }
-  template <class T, class A>
-  auto operands(const std::vector<view<const T, 4>>& of_tokens, const std::vector<view<const A, 4>>& of_heads) const {
-    return selective_operands<T>{of_tokens[0], of_heads[1], of_tokens[2], of_tokens[3], rates(of_heads[4])};
-  }
-  template <class A>
-  auto gradients(const std::vector<view<A, 4>>& to) const {
-    return selective_gradients<A>{to[0], to[1], to[2], to[3], rates(to[4])};
+  template <class Tensors, class E, class S>
+  Tensors tensors(const std::vector<E>& elements, const std::vector<S>& sums) const {
+    return {elements[0], sums[1], elements[2], elements[3], rates(sums[4])};
   }
 };
 

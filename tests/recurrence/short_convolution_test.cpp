@@ -15,13 +15,13 @@ namespace {
 struct convolved {
   extent width = 4, channels = 3;
 
-  short_convolution rule() const { return {width}; }
+  short_convolution rule() const { return {}; }
   std::vector<input> inputs() const { return {{channels}, {channels * width, false}}; }
   extent out_width() const { return channels; }
   extent state_size() const { return (width - 1) * channels; }
   template <class T>
   auto problem(layout tokens, documents packed, extent batch, extent heads) const {
-    return make_recurrence<T>(tokens, {.batch = batch, .heads = heads, .dim = 1, .value_dim = channels}, packed);
+    return make_recurrence<T>(tokens, {.batch = batch, .heads = heads, .dim = width, .value_dim = channels}, packed);
   }
 
   template <class E, class N>
@@ -53,13 +53,9 @@ struct convolved {
   view<A, 3> weights(const view<A, 4>& of) const {
     return {of.data, {of.extents[2], channels, width}, {of.strides[2], width, 1}};
   }
-  template <class T, class A>
-  auto operands(const std::vector<view<const T, 4>>& of_tokens, const std::vector<view<const A, 4>>& of_heads) const {
-    return convolution_operands<T>{of_tokens[0], weights(of_heads[1])};
-  }
-  template <class A>
-  auto gradients(const std::vector<view<A, 4>>& to) const {
-    return convolution_gradients<A>{to[0], weights(to[1])};
+  template <class Tensors, class E, class S>
+  Tensors tensors(const std::vector<E>& elements, const std::vector<S>& sums) const {
+    return {elements[0], weights(sums[1])};
   }
 };
 
@@ -130,9 +126,10 @@ TEST_CASE("windows are exact copies: signed zeros and infinities too") {
     std::vector<float> some(tokens + first, tokens + first + count);
     affine_element<float> const made{take(1), take(3)};
     short_convolution::workspace<float> none;
-    auto const p = make_recurrence<float>(contiguous(6, 1), {.heads = 1, .dim = 1});
-    convolution_operands<float> const x{dense<host_space>(static_cast<const float*>(some.data()), 1, count, 1, 1), {}};
-    short_convolution{4}.summarize(none, p, x, made);
+    auto const p = make_recurrence<float>(contiguous(6, 1), {.heads = 1, .dim = 4, .value_dim = 1});
+    convolution_rows<const float> const x{dense<host_space>(static_cast<const float*>(some.data()), 1, count, 1, 1),
+                                          {}};
+    short_convolution{}.summarize(none, p, x, made);
     return made;
   };
   auto const join = [&](const affine_element<float>& a, const affine_element<float>& b) {
@@ -161,9 +158,4 @@ TEST_CASE("a token shift is a convolution of width 2") {
     CHECK(made.out[e.at(0, t, 1, 2, 3)] == e.given.in[0][e.at(0, t - 1, 1, 2, 3)]);
   }
   CHECK(made.out[e.at(0, 0, 1, 2, 3)] == e.given.initial[e.of_head(0, 1, 2, 3)]);
-}
-
-TEST_CASE("a convolution without weights is refused") {
-  CHECK_THROWS_WITH_AS(short_convolution{0}.check(), "short_convolution: a width of 0; at least 1 is needed",
-                       usage_error);
 }

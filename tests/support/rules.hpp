@@ -40,7 +40,8 @@ struct values {
 /// - `rule`, `problem(layout, documents, batch, heads)`, `inputs()`, `out_width()`, `state_size()` for each head;
 /// - `define(experiment, values)` fills out and final from in and initial;
 /// - `plain(states)`, where states are kept in another way than define() has them;
-/// - `operands<T>(views)` and `gradients<A>(views)` put views [batch, row, head, width] of the inputs together.
+/// - `tensors<Tensors>(elements, sums)` picks the rule's tensors among views [batch, row, head, width] of all inputs, once
+///   in the type of elements and once in that of sums; what is not of tokens has one row.
 template <class Spec>
 struct experiment {
   Spec spec;
@@ -148,45 +149,49 @@ inline distance apart(const values<double>& got, const values<double>& wanted) {
   return {std::fmax(apart(got.out, wanted.out), apart(got.final, wanted.final)), slopes};
 }
 
-/// What one rank of a layout holds of an experiment, and room for its gradients.
-template <class T, class Spec>
+/// What one rank of a layout holds of an experiment, and room for its results, with gradients of elements of G.
+template <class T, class G, class Spec>
 struct shard_of {
   using A = accumulate_t<T>;
+  using rule = decltype(std::declval<Spec>().rule());
+  using inputs = typename rule::template inputs<T>;
+  using gradients = typename rule::template gradients<G>;
   std::vector<sharded::shard<T>> given;
-  std::vector<sharded::shard<A>> sums, slopes;  ///< the same in the type of sums; gradients
+  std::vector<sharded::shard<A>> sums, slopes_of_sums;
+  std::vector<sharded::shard<G>> slopes;
   sharded::shard<T> dout;
-  sharded::shard<A> out;
+  sharded::shard<G> out;
 
   shard_of(const experiment<Spec>& e, const layout& tokens, int rank,
            sharded::memory_order order = sharded::memory_order::bshd)
       : dout(sharded::scatter<T>(e.given.out, tokens, rank, order, e.batch, e.heads, e.spec.out_width())),
-        out(sharded::make_shard<A>(order, e.batch, tokens.rows(rank), e.heads, e.spec.out_width())) {
-    auto const inputs = e.spec.inputs();
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      extent const width = inputs[i].width;
-      if (inputs[i].of_tokens) {
+        out(sharded::make_shard<G>(order, e.batch, tokens.rows(rank), e.heads, e.spec.out_width())) {
+    auto const all = e.spec.inputs();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      extent const width = all[i].width;
+      if (all[i].of_tokens) {
         given.push_back(sharded::scatter<T>(e.given.in[i], tokens, rank, order, e.batch, e.heads, width));
         sums.push_back(sharded::scatter<A>(e.given.in[i], tokens, rank, order, e.batch, e.heads, width));
-        slopes.push_back(sharded::make_shard<A>(order, e.batch, tokens.rows(rank), e.heads, width));
-        continue;
-      }
-      given.emplace_back();
-      for (auto* const each : {&sums, &slopes}) {
-        each->push_back(sharded::make_shard<A>(sharded::memory_order::bshd, 1, 1, e.heads, width));
-        if (each == &sums) std::copy(e.given.in[i].begin(), e.given.in[i].end(), sums.back().memory.begin());
-        // What is given once is seen again at each token.
-        auto& seen = each->back().whole;
-        seen.extents[0] = e.batch, seen.extents[1] = tokens.rows(rank), seen.strides[0] = seen.strides[1] = 0;
+        slopes.push_back(sharded::make_shard<G>(order, e.batch, tokens.rows(rank), e.heads, width));
+        slopes_of_sums.push_back(sharded::make_shard<A>(order, e.batch, tokens.rows(rank), e.heads, width));
+      } else {
+        given.emplace_back(), slopes.emplace_back();
+        for (auto* const each : {&sums, &slopes_of_sums}) {
+          each->push_back(sharded::make_shard<A>(sharded::memory_order::bshd, 1, 1, e.heads, width));
+        }
+        std::copy(e.given.in[i].begin(), e.given.in[i].end(), sums.back().memory.begin());
       }
     }
-    operands = e.spec.template operands<T>(views<const T>(given), views<const A>(sums));
-    gradients = e.spec.template gradients<A>(views<A>(slopes));
   }
-  shard_of(const shard_of&) = delete;
+
+  inputs read(const Spec& spec) const { return spec.template tensors<inputs>(views(given), views(sums)); }
+  gradients written(const Spec& spec) const {
+    return spec.template tensors<gradients>(views(slopes), views(slopes_of_sums));
+  }
 
   /// Adds what this rank made to the results of all; a gradient of what is given once is a sum over ranks.
   void add_to(values<double>& made, const experiment<Spec>& e, const layout& tokens, int rank) const {
-    auto const put = [&](numbers& all, const view<A, 4>& rows) {
+    auto const put = [&](numbers& all, const auto& rows) {
       tokens.for_each_position(rank, [&](extent row, extent position) {
         for (extent b = 0; b < e.batch; ++b) {
           for (extent h = 0; h < e.heads; ++h) {
@@ -201,26 +206,25 @@ struct shard_of {
     put(made.out, out.whole);
     for (std::size_t i = 0; i < slopes.size(); ++i) {
       made.in[i].resize(e.made.in[i].size());
-      if (e.spec.inputs()[i].of_tokens) {
+      if (!e.spec.inputs()[i].of_tokens) {
+        for (std::size_t j = 0; j < made.in[i].size(); ++j) {
+          made.in[i][j] += static_cast<double>(slopes_of_sums[i].memory[j]);
+        }
+      } else if (gradients::rounded[i]) {
         put(made.in[i], slopes[i].whole);
       } else {
-        for (std::size_t j = 0; j < made.in[i].size(); ++j) made.in[i][j] += static_cast<double>(slopes[i].memory[j]);
+        put(made.in[i], slopes_of_sums[i].whole);
       }
     }
   }
 
  private:
-  template <class U, class Shards>
-  static std::vector<view<U, 4>> views(const Shards& of) {
+  template <class U>
+  static std::vector<view<U, 4>> views(const std::vector<sharded::shard<U>>& of) {
     std::vector<view<U, 4>> made;
     for (const auto& each : of) made.push_back(each.whole);
     return made;
   }
-
- public:
-  decltype(std::declval<Spec>().template operands<T>(std::vector<view<const T, 4>>{},
-                                                     std::vector<view<const A, 4>>{})) operands;
-  decltype(std::declval<Spec>().template gradients<A>(std::vector<view<A, 4>>{})) gradients;
 };
 
 /// Whether states go from part to part, or elements are joined to what is before each part.
@@ -241,9 +245,9 @@ values<double> run_by_hand(const experiment<Spec>& e, const std::vector<extent>&
   host_stream const on;
   auto const read_only = [](const view<A, 4>& state) -> view<const A, 4> { return state; };
 
-  shard_of<T, Spec> const mine(e, tokens, 0);
-  auto const& all = mine.operands;
-  auto const& gradients = mine.gradients;
+  shard_of<T, A, Spec> const mine(e, tokens, 0);
+  auto const all = mine.read(e.spec).operands(p, e.tokens);
+  auto const gradients = mine.written(e.spec).operands(p, e.tokens);
   view<const T, 4> const dout = mine.dout;
   std::vector<A> initial(e.given.initial.begin(), e.given.initial.end()),
       final(e.given.final.begin(), e.given.final.end());

@@ -92,8 +92,13 @@ class recurrence_backward_plan : public detail::planned_recurrence<R, P, detail:
     std::size_t const count = slots_.own.size();
     for (std::size_t own = 0; own < count; ++own) {
       range const part = slots_.own[own].parts.front();
-      over_.rule.summarize_backward(work_.chunk, p, all.rows(part), slice(dout.at, row_axis, part),
-                                    work_.elements[count - 1 - own]);
+      auto const cotangents = slice(dout.at, row_axis, part);
+      auto const& made = work_.elements[count - 1 - own];
+      if constexpr (requires { rule::reads_entering_state; }) {
+        over_.rule.summarize_backward(work_.chunk, p, all.rows(part), cotangents, of_slot(entered.at, own), made);
+      } else {
+        over_.rule.summarize_backward(work_.chunk, p, all.rows(part), cotangents, made);
+      }
     }
     work_.states.start(work_.elements, seeded ? &work_.seed : nullptr, on);
 

@@ -2,6 +2,7 @@
 
 #include <ringfold/algebra/complex_affine.hpp>
 #include <ringfold/recurrence/matrix.hpp>
+#include <ringfold/recurrence/tensors.hpp>
 
 /// \file
 /// Elementwise linear recurrences, real and complex, on one rank's tokens, forward and backward.
@@ -11,27 +12,66 @@ namespace ringfold {
 /// What the numbers of a state are.
 enum class field : unsigned char { real, complex };
 
-/// What a diagonal recurrence reads of some tokens, [batch, row, head, channel]; owns nothing.
-///
-/// What is the same for all tokens, as the factors of LRU are, is given with strides of 0.
-template <class T, class Space = host_space>
-struct diagonal_operands {
-  view<const T, 4, Space> x;                     ///< complex: first all real parts, then all imaginary parts
-  view<const accumulate_t<T>, 4, Space> gates;   ///< logarithms of factors' sizes, never positive
-  view<const accumulate_t<T>, 4, Space> angles;  ///< of factors, in radians; none for real numbers
+/// Whether factors are made for each token, [batch, rows, heads, channels], or learned once, [heads, channels].
+enum class factors : unsigned char { of_tokens, learned };
 
-  diagonal_operands rows(range r) const {
+/// What a diagonal recurrence reads of some tokens (const T), or its gradients, [batch, row, head, channel]; owns nothing.
+template <class T, class Space = host_space>
+struct diagonal_rows {
+  view<T, 4, Space> x;
+  view<detail::sum_like<T>, 4, Space> gates, angles;  ///< spread over all four axes
+
+  diagonal_rows rows(range r) const {
     return {slice(x, row_axis, r), slice(gates, row_axis, r), slice(angles, row_axis, r)};
   }
 };
 
-/// What its backward pass adds to; with strides of 0, what was given once gathers the sum.
-template <class A, class Space = host_space>
-struct diagonal_gradients {
-  view<A, 4, Space> x, gates, angles;
+/// What a caller hands to a diagonal recurrence (const T), or its gradients.
+///
+/// x [batch, rows, heads, value_dim]: of complex numbers first all real parts, then all imaginary parts. Gates are
+/// logarithms of the sizes of factors, never positive; angles, in radians, are {} for real numbers. Gradients of learned
+/// factors are of the caller's rows alone, as a data-parallel gradient: add them up over the ranks.
+template <class T, field Field, factors Factors, class Space = host_space>
+struct diagonal_tensors {
+  using element = T;
+  static constexpr bool are_gradients = !std::is_const_v<T>;
+  static constexpr std::array<const char*, 3> names = {"dx", "dgates", "dangles"};
+  static constexpr std::array<bool, 3> rounded = {true, false, false};  ///< which are of elements, not of sums
+  using factor = argument<detail::sum_like<T>, Factors == factors::learned ? 2 : 4, Space>;
 
-  diagonal_gradients rows(range r) const {
-    return {slice(x, row_axis, r), slice(gates, row_axis, r), slice(angles, row_axis, r)};
+  argument<T, 4, Space> x;
+  factor gates;
+  factor angles{};
+
+  auto members() { return std::tie(x, gates, angles); }
+  auto members() const { return std::tie(x, gates, angles); }
+
+  template <class P>
+  static std::array<tensor_extents, 3> extents(const P& p, extent rows) {
+    extent const channels = p.value_dim / (Field == field::complex ? 2 : 1);
+    tensor_extents wanted{{p.batch, rows, p.heads, channels}};
+    if (Factors == factors::learned) wanted = {{p.heads, channels}, {"heads", "channels", "", ""}};
+    return {{{{p.batch, rows, p.heads, p.value_dim}}, wanted, Field == field::complex ? wanted : tensor_extents{{-1}}}};
+  }
+
+  /// \throws usage_error when a factor would be larger than 1.
+  void check_numbers(const char* call) const {
+    detail::check_each(call, "gates", gates.at, "logarithms of factors, at most 0",
+                       [](auto each) { return each <= 0; });
+  }
+
+  /// As the verbs read or add to them: what is given once is seen again at each token.
+  template <class P>
+  auto operands(const P& p, extent rows) const {
+    auto const spread = [&](const auto& of) {
+      view<detail::sum_like<T>, 4, Space> made{of.data, {p.batch, rows, p.heads, 0}, {}};
+      constexpr int given = std::remove_cvref_t<decltype(of)>::rank;
+      for (int axis = 0; axis < given; ++axis) {
+        made.extents[4 - given + axis] = of.extents[axis], made.strides[4 - given + axis] = of.strides[axis];
+      }
+      return made;
+    };
+    return diagonal_rows<T, Space>{x.at, spread(gates.at), spread(angles.at)};
   }
 };
 
@@ -93,18 +133,29 @@ N slope_of(N state, N cotangent) {
 ///
 /// Real: HGRN, and RG-LRU with x its gated and normalised input. Complex: LRU; x and out hold the real parts of all
 /// channels and then their imaginary parts. What is multiplied onto x and read off h is the caller's.
-/// The state is [batch, heads, 1 or 2, channels], its rows real and imaginary parts. Work is done token by token, on all
+/// Of a problem, value_dim is the width of x. The state is [batch, heads, 1 or 2, channels], its rows real and imaginary parts. Work is done token by token, on all
 /// channels of a head together; backward keeps the states before all tokens of one head.
 /// Source: HGRN (Qin et al., 2023), LRU (Orvieto et al., 2023), RG-LRU of Griffin (2024).
-template <field Field>
+template <field Field, factors Factors = factors::of_tokens>
 struct diagonal_recurrence {
   static constexpr extent parts = Field == field::complex ? 2 : 1;  ///< of a number
   template <class A>
   using algebra = std::conditional_t<Field == field::complex, complex_affine<A>, affine<A, transition::elementwise>>;
 
+  template <class T, class Space = host_space>
+  using inputs = diagonal_tensors<const T, Field, Factors, Space>;
+  template <class T, class Space = host_space>
+  using gradients = diagonal_tensors<T, Field, Factors, Space>;
+
   void check() const {}
 
-  /// The algebra of its states. Of a problem it reads batch, heads and value_dim, the width of x.
+  /// How wide the output of a token and head is.
+  template <class P>
+  static extent width(const P& p) {
+    return p.value_dim;
+  }
+
+  /// The states of a problem, of which dim is not read.
   /// \throws shape_error when complex numbers lack a part.
   template <class P>
   auto algebra_for(const P& p, arena<host_space>&) const {
@@ -200,7 +251,7 @@ struct diagonal_recurrence {
   /// Adds to the gradient of x what the tokens' own cotangents make. Calls meanwhile() for each head.
   template <class A, class P, class Operands, class F>
   void within_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::x)& dout,
-                       const diagonal_gradients<A>& to, F meanwhile) const {
+                       const diagonal_rows<A>& to, F meanwhile) const {
     detail::for_each_head(p, [&](extent b, extent h) {
       detail::fill(work.state.data, A{0}, p.value_dim);
       for (extent t = of.x.extents[row_axis] - 1; t >= 0; --t) {
@@ -218,7 +269,7 @@ struct diagonal_recurrence {
   template <class A, class P, class Operands>
   void carry_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                       const view<const A, 4>& enters, const view<const A, 4>& leaves,
-                      const diagonal_gradients<A>& to) const {
+                      const diagonal_rows<A>& to) const {
     extent const tokens = of.x.extents[row_axis], width = p.value_dim;
     auto const before = [&](extent t) { return detail::channels<A, Field>{work.before[t], width / parts}; };
     detail::for_each_head(p, [&](extent b, extent h) {
@@ -267,7 +318,7 @@ struct diagonal_recurrence {
 
   /// From the cotangents of the states before a token and those states.
   template <class A, class Row>
-  static void add_slopes(Row cotangent, Row state, const diagonal_gradients<A>& to, extent b, extent t, extent h) {
+  static void add_slopes(Row cotangent, Row state, const diagonal_rows<A>& to, extent b, extent t, extent h) {
     for (extent c = 0; c < cotangent.count; ++c) {
       auto const slope = detail::slope_of(state[c], cotangent[c]);
       if constexpr (Field == field::complex) {

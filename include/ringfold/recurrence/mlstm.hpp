@@ -2,33 +2,62 @@
 
 #include <ringfold/algebra/stabilised.hpp>
 #include <ringfold/recurrence/replay.hpp>
+#include <ringfold/recurrence/tensors.hpp>
 
 /// \file
 /// The matrix memory of xLSTM on one rank's tokens, forward and backward.
 
 namespace ringfold {
 
-/// What an mLSTM reads of some tokens, [batch, row, head, width]; owns nothing.
+/// What an mLSTM reads of some tokens (const T), or its gradients, [batch, row, head, width]; owns nothing.
 template <class T, class Space = host_space>
-struct mlstm_operands {
-  view<const T, 4, Space> q, k, v;
-  view<const accumulate_t<T>, 4, Space> input;   ///< width 1: logarithms of input gates, any numbers
-  view<const accumulate_t<T>, 4, Space> forget;  ///< width 1: logarithms of forget gates, never positive
+struct mlstm_rows {
+  view<T, 4, Space> q, k, v;
+  view<detail::sum_like<T>, 4, Space> input, forget;  ///< width 1
 
-  mlstm_operands rows(range r) const {
+  mlstm_rows rows(range r) const {
     return {slice(q, row_axis, r), slice(k, row_axis, r), slice(v, row_axis, r), slice(input, row_axis, r),
             slice(forget, row_axis, r)};
   }
 };
 
-/// What its backward pass adds to.
-template <class A, class Space = host_space>
-struct mlstm_gradients {
-  view<A, 4, Space> q, k, v, input, forget;
+/// What a caller hands to an mLSTM (const T), or its gradients.
+///
+/// q and k [batch, rows, heads, dim], v with value_dim; the gates [batch, rows, heads] are logarithms: that of an input
+/// gate may be any number, that of a forget gate is never positive.
+template <class T, class Space = host_space>
+struct mlstm_tensors {
+  using element = T;
+  static constexpr bool are_gradients = !std::is_const_v<T>;
+  static constexpr std::array<const char*, 5> names = {"dq", "dk", "dv", "dinput", "dforget"};
+  static constexpr std::array<bool, 5> rounded = {true, true, true, false, false};  ///< which are of elements
 
-  mlstm_gradients rows(range r) const {
-    return {slice(q, row_axis, r), slice(k, row_axis, r), slice(v, row_axis, r), slice(input, row_axis, r),
-            slice(forget, row_axis, r)};
+  argument<T, 4, Space> q, k, v;
+  argument<detail::sum_like<T>, 3, Space> input, forget;
+
+  auto members() { return std::tie(q, k, v, input, forget); }
+  auto members() const { return std::tie(q, k, v, input, forget); }
+
+  template <class P>
+  static std::array<tensor_extents, 5> extents(const P& p, extent rows) {
+    tensor_extents const keys{{p.batch, rows, p.heads, p.dim}}, gates{{p.batch, rows, p.heads}};
+    return {{keys, keys, {{p.batch, rows, p.heads, p.value_dim}}, gates, gates}};
+  }
+
+  /// \throws usage_error when a forget gate is larger than 1, or an input gate no number or infinite.
+  void check_numbers(const char* call) const {
+    detail::check_each(call, "input", input.at, "logarithms of gates, below infinity",
+                       [](auto each) { return each - each == 0 || each < 0; });
+    detail::check_each(call, "forget", forget.at, "logarithms of gates, at most 0",
+                       [](auto each) { return each <= 0; });
+  }
+  template <class P>
+  auto operands(const P& p, extent rows) const {
+    auto const four_axes = [&](const view<detail::sum_like<T>, 3, Space>& of) {
+      return view<detail::sum_like<T>, 4, Space>{
+          of.data, {p.batch, rows, p.heads, 1}, {of.strides[0], of.strides[1], of.strides[2], 0}};
+    };
+    return mlstm_rows<T, Space>{q.at, k.at, v.at, four_axes(input.at), four_axes(forget.at)};
   }
 };
 
@@ -101,6 +130,10 @@ scaled_matrix<A> take_scaled_matrix(arena<host_space>& memory, extent rows, exte
 struct mlstm {
   template <class A>
   using algebra = stabilised<A>;
+  template <class T, class Space = host_space>
+  using inputs = mlstm_tensors<const T, Space>;
+  template <class T, class Space = host_space>
+  using gradients = mlstm_tensors<T, Space>;
   static constexpr bool reads_entering_state = true;  ///< summarize_backward does
 
   extent chunk = 64;  ///< tokens whose states are made again together, in backward
@@ -116,6 +149,12 @@ struct mlstm {
   template <class P>
   auto algebra_for(const P& p, arena<host_space>&) const {
     return algebra<typename P::accumulate>{p.batch, p.heads, p.dim + 1, p.value_dim + 1};
+  }
+
+  /// How wide the output of a token and head is.
+  template <class P>
+  static extent width(const P& p) {
+    return p.value_dim;
   }
 
   /// Rows of one token and states of one head.
@@ -205,8 +244,8 @@ struct mlstm {
 
   /// Nothing but meanwhile() for each head.
   template <class A, class P, class Operands, class F>
-  void within_backward(workspace<A>&, const P& p, const Operands&, const decltype(Operands::v)&,
-                       const mlstm_gradients<A>&, F meanwhile) const {
+  void within_backward(workspace<A>&, const P& p, const Operands&, const decltype(Operands::v)&, const mlstm_rows<A>&,
+                       F meanwhile) const {
     detail::for_each_head(p, [&](extent, extent) { meanwhile(); });
   }
 
@@ -214,8 +253,7 @@ struct mlstm {
   /// nothing. The states are made again.
   template <class A, class P, class Operands>
   void carry_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::v)& dout,
-                      const view<const A, 4>& enters, const view<const A, 4>& leaves,
-                      const mlstm_gradients<A>& to) const {
+                      const view<const A, 4>& enters, const view<const A, 4>& leaves, const mlstm_rows<A>& to) const {
     detail::for_each_head(p, [&](extent b, extent h) {
       work.state.load(enters, b, h);
       work.cotangent.load(leaves, b, h);
@@ -304,8 +342,8 @@ struct mlstm {
 
   /// From the cotangent of the state after a token, and the state before it.
   template <class A, class P>
-  static void add_gradients(workspace<A>& work, const P& p, detail::scaled_matrix<A> before,
-                            const mlstm_gradients<A>& to, extent b, extent t, extent h) {
+  static void add_gradients(workspace<A>& work, const P& p, detail::scaled_matrix<A> before, const mlstm_rows<A>& to,
+                            extent b, extent t, extent h) {
     auto const& cotangent = work.cotangent;
     A const written = detail::share_of(cotangent.exponent(), -work.input);
     A const left = detail::share_of(cotangent.exponent(), -(work.forget + before.exponent()));

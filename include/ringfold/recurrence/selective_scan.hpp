@@ -2,35 +2,61 @@
 
 #include <ringfold/algebra/timed_affine.hpp>
 #include <ringfold/recurrence/replay.hpp>
+#include <ringfold/recurrence/tensors.hpp>
 
 /// \file
 /// The selective state space of Mamba on one rank's tokens, forward and backward.
 
 namespace ringfold {
 
-/// What a selective scan reads of some tokens; owns nothing.
+/// What a selective scan reads of some tokens (const T), or its gradients; owns nothing.
 template <class T, class Space = host_space>
-struct selective_operands {
-  view<const T, 4, Space> x;                    ///< [batch, row, head, channel]
-  view<const accumulate_t<T>, 4, Space> time;   ///< as x: what Mamba calls delta, never negative
-  view<const T, 4, Space> write, read;          ///< [batch, row, head, state]: B and C
-  view<const accumulate_t<T>, 3, Space> rates;  ///< [head, state, channel]: A, never positive
+struct selective_rows {
+  view<T, 4, Space> x;                        ///< [batch, row, head, channel]
+  view<detail::sum_like<T>, 4, Space> time;   ///< as x: what Mamba calls delta
+  view<T, 4, Space> write, read;              ///< [batch, row, head, state]: B and C
+  view<detail::sum_like<T>, 3, Space> rates;  ///< [head, state, channel]: A
 
-  selective_operands rows(range r) const {
+  selective_rows rows(range r) const {
     return {slice(x, row_axis, r), slice(time, row_axis, r), slice(write, row_axis, r), slice(read, row_axis, r),
             rates};
   }
 };
 
-/// What its backward pass adds to; gradients of rates are over the rows given alone.
-template <class A, class Space = host_space>
-struct selective_gradients {
-  view<A, 4, Space> x, time, write, read;
-  view<A, 3, Space> rates;
+/// What a caller hands to a selective scan (const T), or its gradients.
+///
+/// x and time [batch, rows, heads, value_dim], time (Mamba's delta) never negative; write and read (B and C) [batch,
+/// rows, heads, dim]; rates (A) [heads, dim, value_dim], never positive. Gradients of rates are of the caller's rows
+/// alone, as a data-parallel gradient: add them up over the ranks.
+template <class T, class Space = host_space>
+struct selective_tensors {
+  using element = T;
+  static constexpr bool are_gradients = !std::is_const_v<T>;
+  static constexpr std::array<const char*, 5> names = {"dx", "dtime", "dwrite", "dread", "drates"};
+  static constexpr std::array<bool, 5> rounded = {true, false, true, true, false};  ///< which are of elements
 
-  selective_gradients rows(range r) const {
-    return {slice(x, row_axis, r), slice(time, row_axis, r), slice(write, row_axis, r), slice(read, row_axis, r),
-            rates};
+  argument<T, 4, Space> x;
+  argument<detail::sum_like<T>, 4, Space> time;
+  argument<T, 4, Space> write, read;
+  argument<detail::sum_like<T>, 3, Space> rates;
+
+  auto members() { return std::tie(x, time, write, read, rates); }
+  auto members() const { return std::tie(x, time, write, read, rates); }
+
+  template <class P>
+  static std::array<tensor_extents, 5> extents(const P& p, extent rows) {
+    tensor_extents const channels{{p.batch, rows, p.heads, p.value_dim}}, state{{p.batch, rows, p.heads, p.dim}};
+    return {{channels, channels, state, state, {{p.heads, p.dim, p.value_dim}, {"heads", "dim", "value dim", ""}}}};
+  }
+
+  /// \throws usage_error when a state could grow.
+  void check_numbers(const char* call) const {
+    detail::check_each(call, "time", time.at, "at least 0", [](auto each) { return each >= 0; });
+    detail::check_each(call, "rates", rates.at, "logarithms of decays, at most 0", [](auto each) { return each <= 0; });
+  }
+  template <class P>
+  auto operands(const P&, extent) const {
+    return selective_rows<T, Space>{x.at, time.at, write.at, read.at, rates.at};
   }
 };
 
@@ -44,6 +70,11 @@ struct selective_gradients {
 struct selective_scan {
   template <class A>
   using algebra = timed_affine<A>;
+
+  template <class T, class Space = host_space>
+  using inputs = selective_tensors<const T, Space>;
+  template <class T, class Space = host_space>
+  using gradients = selective_tensors<T, Space>;
 
   extent chunk = 64;  ///< tokens whose states are made again together, in backward
 
@@ -61,6 +92,12 @@ struct selective_scan {
     using A = typename P::accumulate;
     return algebra<A>{p.batch, p.heads, p.dim, p.value_dim,
                       memory.take_view<A>(extent{1}, p.heads, p.dim, p.value_dim)};
+  }
+
+  /// How wide the output of a token and head is.
+  template <class P>
+  static extent width(const P& p) {
+    return p.value_dim;
   }
 
   /// Rows and states of one head, [state, channels].
@@ -150,7 +187,7 @@ struct selective_scan {
   /// Nothing but meanwhile() for each head: gradients need the states.
   template <class A, class P, class Operands, class F>
   void within_backward(workspace<A>&, const P& p, const Operands&, const decltype(Operands::x)&,
-                       const selective_gradients<A>&, F meanwhile) const {
+                       const selective_rows<A>&, F meanwhile) const {
     detail::for_each_head(p, [&](extent, extent) { meanwhile(); });
   }
 
@@ -159,7 +196,7 @@ struct selective_scan {
   template <class A, class P, class Operands>
   void carry_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                       const view<const A, 4>& enters, const view<const A, 4>& leaves,
-                      const selective_gradients<A>& to) const {
+                      const selective_rows<A>& to) const {
     detail::for_each_head(p, [&](extent b, extent h) {
       begin(work, p, of, h);
       detail::load_state(enters, b, h, work.other, p.dim);
@@ -233,7 +270,7 @@ struct selective_scan {
 
   /// From the cotangent of the state after a token, which becomes that of the one before, and the state before.
   template <class A, class P>
-  static void add_gradients(workspace<A>& work, const P& p, detail::matrix<A> before, const selective_gradients<A>& to,
+  static void add_gradients(workspace<A>& work, const P& p, detail::matrix<A> before, const selective_rows<A>& to,
                             extent b, extent t, extent h) {
     for (extent n = 0; n < p.dim; ++n) {
       A dread = 0;

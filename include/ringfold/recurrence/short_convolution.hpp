@@ -2,35 +2,57 @@
 
 #include <ringfold/algebra/window.hpp>
 #include <ringfold/recurrence/matrix.hpp>
+#include <ringfold/recurrence/tensors.hpp>
 
 /// \file
 /// A causal convolution over the last few tokens, on one rank's tokens, forward and backward.
 
 namespace ringfold {
 
-/// What a convolution reads of some tokens; owns nothing.
+/// What a convolution reads of some tokens (const T), or its gradients; owns nothing.
 template <class T, class Space = host_space>
-struct convolution_operands {
-  view<const T, 4, Space> x;                      ///< [batch, row, head, channel]
-  view<const accumulate_t<T>, 3, Space> weights;  ///< [head, channel, width], the last one is the token's own
+struct convolution_rows {
+  view<T, 4, Space> x;                          ///< [batch, row, head, channel]
+  view<detail::sum_like<T>, 3, Space> weights;  ///< [head, channel, width], the last one is the token's own
 
-  convolution_operands rows(range r) const { return {slice(x, row_axis, r), weights}; }
+  convolution_rows rows(range r) const { return {slice(x, row_axis, r), weights}; }
 };
 
-/// What its backward pass adds to; gradients of weights are over the rows given alone.
-template <class A, class Space = host_space>
-struct convolution_gradients {
-  view<A, 4, Space> x;
-  view<A, 3, Space> weights;
+/// What a caller hands to a convolution (const T), or its gradients.
+///
+/// x [batch, rows, heads, channels], weights [heads, channels, width], the last one for the token itself. Gradients of
+/// weights are of the caller's rows alone, as a data-parallel gradient: add them up over the ranks.
+template <class T, class Space = host_space>
+struct convolution_tensors {
+  using element = T;
+  static constexpr bool are_gradients = !std::is_const_v<T>;
+  static constexpr std::array<const char*, 2> names = {"dx", "dweights"};
+  static constexpr std::array<bool, 2> rounded = {true, false};  ///< which are of elements, not of sums
 
-  convolution_gradients rows(range r) const { return {slice(x, row_axis, r), weights}; }
+  argument<T, 4, Space> x;
+  argument<detail::sum_like<T>, 3, Space> weights;
+
+  auto members() { return std::tie(x, weights); }
+  auto members() const { return std::tie(x, weights); }
+
+  template <class P>
+  static std::array<tensor_extents, 2> extents(const P& p, extent rows) {
+    return {
+        {{{p.batch, rows, p.heads, p.value_dim}}, {{p.heads, p.value_dim, p.dim}, {"heads", "channels", "taps", ""}}}};
+  }
+  void check_numbers(const char*) const {}
+  template <class P>
+  auto operands(const P&, extent) const {
+    return convolution_rows<T, Space>{x.at, weights.at};
+  }
 };
 
 /// out_t = the sum of weights_w x_(t - width + 1 + w) for w = 0 .. width - 1, a sum for each channel: a depthwise causal
 /// convolution. Tokens before the first one of a document are 0, or the initial state.
 ///
-/// The state is the last width - 1 tokens, [batch, heads, width - 1, channels]; a shard may be shorter than that. With
-/// width 2, weights {1, 0} make a token shift, {mu, 1 - mu} one that is mixed in.
+/// Of a problem, dim is the width and value_dim the channels of a head. The state is the last width - 1 tokens, [batch,
+/// heads, width - 1, channels]; a shard may be shorter than that. With width 2, weights {1, 0} make a token shift, {mu,
+/// 1 - mu} one that is mixed in.
 /// The sum of a token is made in one piece, so that `out` has the same bits however the sequence is cut; gradients of x
 /// too where no shard is shorter than the state.
 /// Source: the short convolutions of H3 and Mamba (2023), token shift of RWKV (2023).
@@ -38,19 +60,22 @@ struct short_convolution {
   template <class A>
   using algebra = token_window<A>;
 
-  extent width = 4;
+  template <class T, class Space = host_space>
+  using inputs = convolution_tensors<const T, Space>;
+  template <class T, class Space = host_space>
+  using gradients = convolution_tensors<T, Space>;
 
-  /// \throws usage_error when there are no weights.
-  void check() const {
-    if (width < 1) {
-      throw usage_error(say("short_convolution: a width of %lld; at least 1 is needed", static_cast<long long>(width)));
-    }
-  }
+  void check() const {}
 
-  /// The algebra of its states. Of a problem it reads batch, heads and value_dim, its channels.
+  /// The windows before tokens.
   template <class P>
   auto algebra_for(const P& p, arena<host_space>&) const {
-    return algebra<typename P::accumulate>{p.batch, p.heads, width - 1, p.value_dim};
+    return algebra<typename P::accumulate>{p.batch, p.heads, p.dim - 1, p.value_dim};
+  }
+  /// How wide the output of a token and head is.
+  template <class P>
+  static extent width(const P& p) {
+    return p.value_dim;
   }
 
   /// Nothing: tokens are worked on where they lie.
@@ -68,7 +93,7 @@ struct short_convolution {
   /// The element of some tokens: how many they are, and the last of them.
   template <class A, class P, class Operands>
   void summarize(workspace<A>&, const P& p, const Operands& of, const affine_element<A>& into) const {
-    extent const state = width - 1, count = of.x.extents[row_axis], before = count - state;
+    extent const state = p.dim - 1, count = of.x.extents[row_axis], before = count - state;
     for_each_channel(p, [&](extent b, extent h, extent c) {
       into.gate(b, h, 0, 0) = static_cast<A>(count < state ? count : state);
       for (extent row = 0; row < state; ++row) {
@@ -81,7 +106,7 @@ struct short_convolution {
   template <class A, class P, class Operands, class F>
   void within(workspace<A>&, const P& p, const Operands& of, const view<A, 4>& out, F meanwhile) const {
     detail::for_each_head(p, [&](extent b, extent h) {
-      add_outputs(p, of, b, h, width - 1, of.x.extents[row_axis], {}, out);
+      add_outputs(p, of, b, h, p.dim - 1, of.x.extents[row_axis], {}, out);
       meanwhile();
     });
   }
@@ -92,7 +117,7 @@ struct short_convolution {
              const view<A, 4>& out) const {
     detail::for_each_head(p, [&](extent b, extent h) {
       extent const count = of.x.extents[row_axis];
-      add_outputs(p, of, b, h, 0, count < width - 1 ? count : width - 1, enters, out);
+      add_outputs(p, of, b, h, 0, count < p.dim - 1 ? count : p.dim - 1, enters, out);
     });
   }
 
@@ -100,7 +125,7 @@ struct short_convolution {
   template <class A, class P, class Operands>
   void summarize_backward(workspace<A>&, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                           const affine_element<A>& into) const {
-    extent const state = width - 1, count = of.x.extents[row_axis];
+    extent const state = p.dim - 1, count = of.x.extents[row_axis];
     for_each_channel(p, [&](extent b, extent h, extent c) {
       into.gate(b, h, 0, 0) = -static_cast<A>(count < state ? count : state);
       for (extent row = 0; row < state; ++row) {
@@ -112,11 +137,11 @@ struct short_convolution {
   /// Adds to the gradients what the tokens make of each other's. Calls meanwhile() for each head.
   template <class A, class P, class Operands, class F>
   void within_backward(workspace<A>&, const P& p, const Operands& of, const decltype(Operands::x)& dout,
-                       const convolution_gradients<A>& to, F meanwhile) const {
+                       const convolution_rows<A>& to, F meanwhile) const {
     extent const count = of.x.extents[row_axis];
     detail::for_each_head(p, [&](extent b, extent h) {
       for (extent c = 0; c < p.value_dim; ++c) {
-        for (extent t = 0; t + width <= count; ++t) to.x(b, t, h, c) += read_by(of, dout, b, h, c, t, t, count, A{0});
+        for (extent t = 0; t + p.dim <= count; ++t) to.x(b, t, h, c) += read_by(of, dout, b, h, c, t, t, count, A{0});
       }
       add_weights(p, of, dout, b, h, {}, to);
       meanwhile();
@@ -127,8 +152,8 @@ struct short_convolution {
   template <class A, class P, class Operands>
   void carry_backward(workspace<A>&, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                       const view<const A, 4>& enters, const view<const A, 4>& leaves,
-                      const convolution_gradients<A>& to) const {
-    extent const count = of.x.extents[row_axis], last = count - (width - 1);
+                      const convolution_rows<A>& to) const {
+    extent const count = of.x.extents[row_axis], last = count - (p.dim - 1);
     detail::for_each_head(p, [&](extent b, extent h) {
       for (extent c = 0; c < p.value_dim; ++c) {
         for (extent t = last < 0 ? 0 : last; t < count; ++t) {
@@ -155,8 +180,8 @@ struct short_convolution {
     for (extent t = first; t < end; ++t) {
       for (extent c = 0; c < p.value_dim; ++c) {
         A sum = 0;
-        for (extent w = 0; w < width; ++w) {
-          sum = detail::fused(of.weights(h, c, w), token(of, enters, b, h, c, t - (width - 1) + w), sum);
+        for (extent w = 0; w < p.dim; ++w) {
+          sum = detail::fused(of.weights(h, c, w), token(of, enters, b, h, c, t - (p.dim - 1) + w), sum);
         }
         out(b, t, h, c) += sum;
       }
@@ -167,7 +192,7 @@ struct short_convolution {
   template <class A, class Operands>
   A token(const Operands& of, const view<const A, 4>& enters, extent b, extent h, extent c, extent t) const {
     if (t >= 0) return static_cast<A>(of.x(b, t, h, c));
-    return enters.data == nullptr ? A{0} : enters(b, h, width - 1 + t, c);
+    return enters.data == nullptr ? A{0} : enters(b, h, of.weights.extents[2] - 1 + t, c);
   }
 
   /// Adds to `sum` the cotangent of token t, which may lie before the first, from what tokens first .. count - 1 read of
@@ -175,6 +200,7 @@ struct short_convolution {
   template <class A, class Operands>
   A read_by(const Operands& of, const decltype(Operands::x)& dout, extent b, extent h, extent c, extent t, extent first,
             extent count, A sum) const {
+    extent const width = of.weights.extents[2];
     for (extent i = t + width <= count ? t + width - 1 : count - 1; i >= first; --i) {
       sum = detail::fused(of.weights(h, c, width - 1 + t - i), static_cast<A>(dout(b, i, h, c)), sum);
     }
@@ -184,12 +210,12 @@ struct short_convolution {
   /// Adds the gradients of weights from what the tokens read of the window that enters, or without one of themselves.
   template <class A, class P, class Operands>
   void add_weights(const P& p, const Operands& of, const decltype(Operands::x)& dout, extent b, extent h,
-                   const view<const A, 4>& enters, const convolution_gradients<A>& to) const {
+                   const view<const A, 4>& enters, const convolution_rows<A>& to) const {
     bool const own = enters.data == nullptr;
     extent const count = of.x.extents[row_axis];
     for (extent c = 0; c < p.value_dim; ++c) {
-      for (extent w = 0; w < width; ++w) {
-        extent const back = width - 1 - w, end = own || count < back ? count : back;
+      for (extent w = 0; w < p.dim; ++w) {
+        extent const back = p.dim - 1 - w, end = own || count < back ? count : back;
         A sum = 0;
         for (extent t = own ? back : 0; t < end; ++t) {
           sum = detail::fused(static_cast<A>(dout(b, t, h, c)), token(of, enters, b, h, c, t - back), sum);

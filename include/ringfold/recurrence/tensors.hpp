@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include <ringfold/core/arguments.hpp>
+#include <ringfold/core/dtype.hpp>
 
 /// \file
 /// The tensors that a caller hands to a rule: what it reads, and the gradients of that.
@@ -22,6 +23,10 @@ namespace detail {
 template <class Like, class T>
 using const_like = std::conditional_t<std::is_const_v<Like>, const T, T>;
 
+/// What sums over elements of T are kept in, const where T is.
+template <class T>
+using sum_like = const_like<T, accumulate_t<T>>;
+
 /// Calls f(name, view, extents) for each tensor of a rule: gradients have names with a d in front.
 template <class Tensors, class P, class F>
 void for_each_tensor(const Tensors& all, const P& p, extent rows, F f) {
@@ -38,6 +43,18 @@ void check_tensors(const char* call, const Tensors& all, const P& p, extent rows
     if (wanted.of[0] >= 0) return check_view(call, name, v, wanted.of, wanted.axes);
     if (v.data != nullptr) throw usage_error(say("%s: %s given to a rule that has none; pass {}", call, name));
   });
+}
+
+/// \throws usage_error when a number is not as `allowed` says in words.
+template <class V, class F>
+void check_each(const char* call, const char* name, const V& v, const char* allowed, F is_allowed) {
+  if (v.data == nullptr) return;
+  host_stream{}.elementwise(
+      [&](const auto& each) {
+        if (is_allowed(each)) return;
+        throw usage_error(say("%s: %s hold %g; allowed: %s", call, name, static_cast<double>(each), allowed));
+      },
+      v);
 }
 
 /// The tensors of a rule's gradients with numbers of another type: those that round are in `apart`, the others stay.

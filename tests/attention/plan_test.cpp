@@ -101,6 +101,46 @@ TEST_CASE("a plan asks for the memory that it takes, and takes it from the calle
   });
 }
 
+TEST_CASE("tensors that lie in a plan's scratch are refused, however little of them") {
+  alignas(64) static unsigned char memory[1 << 14];
+  auto const problem = make_problem<float>(contiguous(6, 1), {.heads = 2, .dim = 4});
+  reference_kernel const attend;
+  std::vector<float> a(48), b(48), c(48), lses(12);
+  auto const tensor = [](float* at) { return dense(at, 1, 6, 2, 4); };
+  auto const q = tensor(a.data()), out = tensor(b.data()), dout = tensor(c.data());
+  auto const lse = dense(lses.data(), 1, 6, 2);
+  auto const refusal = [](auto call) -> std::string {
+    try {
+      call();
+    } catch (const alias_error& e) {
+      return e.what();
+    }
+    return "accepted";
+  };
+  auto const end_of = [&](extent bytes) { return reinterpret_cast<float*>(memory + bytes); };
+  {
+    extent const bytes = workspace_bytes(attend, problem);
+    plan run(attend, problem, memory, bytes);
+    auto const call = [&](auto in, auto to, auto sums) { return refusal([&] { run.forward(in, q, q, to, sums); }); };
+    std::string const in_scratch = "forward: the plan's scratch overlaps ", why = "; outputs need memory of their own";
+    CHECK(call(q, out, lse) == "accepted");
+    CHECK(call(q, tensor(end_of(bytes)), lse) == "accepted");
+    CHECK(call(q, tensor(end_of(bytes) - 1), lse) == in_scratch + "out" + why);
+    CHECK(call(tensor(end_of(0)), out, lse) == in_scratch + "q" + why);
+    CHECK(call(q, out, dense(end_of(0), 1, 6, 2)) == in_scratch + "lse" + why);
+  }
+  extent const bytes = backward_workspace_bytes(attend, problem);
+  backward_plan back(attend, problem, memory, bytes);
+  std::vector<float> gradients(96);
+  auto const call = [&](float* to) {
+    return refusal([&] {
+      back.backward(q, q, q, out, lse, dout, tensor(to), tensor(gradients.data()), tensor(gradients.data() + 48));
+    });
+  };
+  CHECK(call(end_of(bytes)) == "accepted");
+  CHECK(call(end_of(bytes) - 1) == "backward: the plan's scratch overlaps dq; outputs need memory of their own");
+}
+
 TEST_CASE("what does not fit is refused with one line before anything is sent") {
   counters book;
   run_ranks(1, [&](threads plain) {

@@ -78,11 +78,19 @@ class planned {
   const P& described() const { return problem_; }
 
  protected:
+  /// \throws alias_error when what a caller hands over lies in the scratch that is in use.
+  template <class V>
+  void refuse_in_scratch(const char* call, const char* name, const V& v) const {
+    view<const unsigned char, 1, space> const scratch{scratch_, {memory_.used()}, {1}};
+    refuse_overlap(call, "the plan's scratch", scratch, name, v);
+  }
+
   /// In memory of its own, which must be host memory.
   planned(const A& attend, const P& p)
       : attend_(attend),
         problem_(placed(attend, p)),
         owned_(measure(attend, p)),
+        scratch_(static_cast<const unsigned char*>(owned_.data())),
         memory_(owned_.data(), measure(attend, p)),
         work_(attend_, problem_, memory_) {}
 
@@ -91,6 +99,7 @@ class planned {
       : attend_(attend),
         problem_(placed(attend, p)),
         owned_(0),
+        scratch_(static_cast<const unsigned char*>(memory)),
         memory_(given(memory, bytes), bytes),
         work_(attend_, problem_, memory_) {}
 
@@ -107,6 +116,7 @@ class planned {
   }
 
   scratch_memory<space> owned_;
+  const unsigned char* scratch_;
   arena<space> memory_;
 
  protected:

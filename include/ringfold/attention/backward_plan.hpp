@@ -183,6 +183,10 @@ class backward_plan : public detail::planned<A, P, detail::backward_workings<A, 
     detail::refuse_overlap("backward", "dsinks", dsinks.at, "dq", dq.at);
     detail::refuse_overlap("backward", "dsinks", dsinks.at, "dk", dk.at);
     detail::refuse_overlap("backward", "dsinks", dsinks.at, "dv", dv.at);
+    auto const outside = [this](const char* name, const auto& a) { this->refuse_in_scratch("backward", name, a.at); };
+    outside("q", q), outside("k", k), outside("v", v), outside("out", out), outside("lse", lse);
+    outside("dout", dout), outside("dq", dq), outside("dk", dk), outside("dv", dv), outside("dlse", dlse);
+    outside("sinks", sinks), outside("dsinks", dsinks);
   }
 };
 

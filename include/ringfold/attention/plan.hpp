@@ -81,6 +81,11 @@ class plan : public detail::planned<A, P, detail::workings<A, P>> {
     if (lse.at.data == nullptr) lse.at = work_.lse;
     check(q, k, v, out, lse, sinks);
     detail::check_sinks("forward", "sinks", sinks.at, problem_.head.query);
+    auto const outside = [this](const char* name, const auto& given) {
+      this->refuse_in_scratch("forward", name, given);
+    };
+    outside("q", q.at), outside("k", k.at), outside("v", v.at), outside("out", out.at), outside("lse", kept.lse);
+    outside("sinks", sinks.at);
     attend_.prepare(work_.state, q.at, on);
     attend_.accumulate(work_.state, block<element, space>{k.at, v.at, problem_.owner, problem_.head.first_key}, on);
     if constexpr (std::is_same_v<element, sum>) {

@@ -18,6 +18,21 @@ struct chunkwise {
   static constexpr gating gates = Terms::gates;
   template <class A>
   using algebra = affine<A, Terms::kind>;
+  template <class T, class Space = host_space>
+  using inputs = typename Terms::template tensors<const T, Space>;
+  template <class T, class Space = host_space>
+  using gradients = typename Terms::template tensors<T, Space>;
+
+  /// The states of a problem: [batch, heads, dim, value_dim].
+  template <class P>
+  static algebra<typename P::accumulate> algebra_for(const P& p, arena<host_space>&) {
+    return {p.batch, p.heads, p.dim, p.value_dim};
+  }
+  /// How wide the output of a token and head is.
+  template <class P>
+  static extent width(const P& p) {
+    return p.value_dim;
+  }
 
   extent chunk = 64;
 
@@ -53,7 +68,7 @@ struct chunkwise {
         work.tokens.enter(work.state);
         work.tokens.write(work.state);
       });
-      work.tokens.store(work.state, b, h, into);
+      work.tokens.store(work.state, of, b, h, into);
     });
   }
 
@@ -91,14 +106,14 @@ struct chunkwise {
   /// Scratch for gradients of parts of at most so many tokens: with the states before all chunks of one head.
   template <class A>
   struct backward_workspace {
-    typename Terms::template gradients<A> tokens;
+    typename Terms::template chunk_gradients<A> tokens;
     detail::matrix<A> states;  ///< one behind the other
     detail::matrix<A> dstate;  ///< as wide as an element takes
   };
   template <class P>
   auto backward_workspace_for(const P& p, extent most_tokens, arena<host_space>& memory) const {
     using A = typename P::accumulate;
-    using tokens = typename Terms::template gradients<A>;
+    using tokens = typename Terms::template chunk_gradients<A>;
     extent const chunks = (most_tokens + chunk - 1) / chunk;
     tokens const taken(smaller(most_tokens), p.dim, p.value_dim, memory);
     return backward_workspace<A>{taken,
@@ -117,7 +132,7 @@ struct chunkwise {
         work.tokens.leave(work.dstate);
         work.tokens.read_backward(work.dstate);
       });
-      work.tokens.store(work.dstate, b, h, into);
+      work.tokens.store(work.dstate, of, b, h, into);
     });
   }
 
@@ -158,7 +173,6 @@ struct chunkwise {
       for_each_chunk_backward(of, [&](extent first, extent count) {
         work.tokens.load(of, dout, b, h, first, count, scale_of(p));
         work.tokens.enter(before(first));
-        work.tokens.leave(dstate);
         work.tokens.from_states(before(first), dstate);
         work.tokens.add_to(to, of, b, h, first, scale_of(p));
         work.tokens.read_backward(dstate);

@@ -1,10 +1,9 @@
 #pragma once
 
-#include <ringfold/recurrence/gates.hpp>
-#include <ringfold/recurrence/matrix.hpp>
+#include <ringfold/recurrence/decayed_gradients.hpp>
 
 /// \file
-/// Some tokens of one head under decay, as matrices: the chunkwise form of linear attention.
+/// Some tokens of one head under decay, as matrices, and their gradients.
 
 namespace ringfold {
 
@@ -20,85 +19,123 @@ struct recurrence_operands {
   }
 };
 
+/// What a backward pass adds to, [batch, row, head, dim]; owns nothing.
+template <class A, class Space = host_space>
+struct recurrence_gradients {
+  view<A, 4, Space> q, k, v;
+  view<A, 4, Space> gates;  ///< spread over all four axes: what was given once gathers the sum
+
+  recurrence_gradients rows(range r) const {
+    return {slice(q, row_axis, r), slice(k, row_axis, r), slice(v, row_axis, r),
+            gates.data == nullptr ? gates : slice(gates, row_axis, r)};
+  }
+};
+
 namespace detail {
 
-/// The tokens of a chunk of one head, and what they do with a state [dim, value_dim].
-///
-/// Decays are made token by token, as products of numbers in [0, 1]: nothing can overflow, a gate of -inf is a factor
-/// of 0, and there are no differences of long sums of logarithms, whose rounding grows with the sums.
-/// Source: the chunkwise form of Gated Linear Attention (Yang et al., 2024), with products in place of exp(G_i - G_j).
+/// S_t = Diag(decay_t) S_(t-1) + k_t v_t^T, by tokens that write their values and read nothing that they write.
 template <class A>
-struct decay_chunk {
-  extent dim, value_dim, tokens = 0;
-  matrix<A> q, k, v, decay;  ///< queries are scaled; decay is that of each token, of every row of the state
+struct decay_chunk : decayed_tokens<A> {
+  using base = decayed_tokens<A>;
+  matrix<A> q, k, v;  ///< queries are scaled
   matrix<A> out;
-  matrix<A> moved;  ///< keys or queries, decayed up to another token
-  A* passed;        ///< the decay between a token and an end of the chunk
 
   decay_chunk(extent most, extent d, extent e, arena<host_space>& memory)
-      : dim(d),
-        value_dim(e),
+      : base(most, d, memory),
         q(take_matrix<A>(memory, most, d)),
         k(take_matrix<A>(memory, most, d)),
         v(take_matrix<A>(memory, most, e)),
-        decay(take_matrix<A>(memory, most, d)),
-        out(take_matrix<A>(memory, most, e)),
-        moved(take_matrix<A>(memory, most, d)),
-        passed(memory.take<A>(d)) {}
+        out(take_matrix<A>(memory, most, e)) {}
 
-  template <class T>
-  void load(const recurrence_operands<T>& from, extent b, extent h, extent first, extent count, A scale) {
-    tokens = count;
-    load_rows(from.q, b, h, first, count, scale, q);
-    load_rows(from.k, b, h, first, count, A{1}, k);
-    load_rows(from.v, b, h, first, count, A{1}, v);
-    fill(out.data, A{0}, count * value_dim);
-    auto const of = [](A gate) { return exponential::exp2(gate, floating<A>::log2_e); };
-    for (extent i = 0; i < count; ++i) {
-      if (from.gates.data == nullptr || from.gates.extents[dim_axis] == 1) {
-        fill(decay[i], from.gates.data == nullptr ? A{1} : of(from.gates(b, first + i, h, 0)), dim);
-      } else {
-        for (extent d = 0; d < dim; ++d) decay[i][d] = of(from.gates(b, first + i, h, d));
-      }
+  static extent state_width(extent, extent e) { return e; }
+  static void begin(matrix<A> state, extent d) { fill(state.data, A{0}, d * state.width); }
+  /// Sums of a whole shard are in double: slow gates over many tokens would lose in float what the chunks keep.
+  template <class Operands>
+  static void store(matrix<A> state, const Operands& of, extent batch, extent h, const affine_element<A>& into) {
+    store_state(state, batch, h, into.value);
+    for (extent d = 0; d < into.gate.extents[2] && into.gate.extents[0] > 0; ++d) {
+      double sum = 0;
+      for (extent row = 0; row < of.k.extents[row_axis]; ++row) sum += static_cast<double>(of.gates(batch, row, h, d));
+      into.gate(batch, h, d, 0) = static_cast<A>(sum);
     }
   }
 
-  /// What the tokens read of each other: out_i += sum over j <= i of (q_i . decayed k_j) v_j.
-  void read_each_other() {
-    for (extent i = 0; i < tokens; ++i) {
-      for (extent d = 0; d < dim; ++d) moved[i][d] = k[i][d];
-      for (extent j = 0; j < i; ++j) multiply_by(moved[j], decay[i], dim);
-      for (extent j = 0; j <= i; ++j) add_scaled(out[i], dot(q[i], moved[j], dim), v[j], value_dim);
-    }
+  template <class Operands>
+  void load(const Operands& from, extent batch, extent h, extent first, extent count, A scale) {
+    base::load_decay(from.gates, batch, h, first, count);
+    load_rows(from.q, batch, h, first, count, scale, q);
+    load_rows(from.k, batch, h, first, count, A{1}, k);
+    load_rows(from.v, batch, h, first, count, A{1}, v);
+    fill(out.data, A{0}, count * out.width);
   }
 
-  /// What they read of the state before the chunk.
-  void read(matrix<A> state) {
-    fill(passed, A{1}, dim);
-    for (extent i = 0; i < tokens; ++i) {
-      multiply_by(passed, decay[i], dim);
-      for (extent d = 0; d < dim; ++d) add_scaled(out[i], q[i][d] * passed[d], state[d], value_dim);
-    }
-  }
-
-  /// The state after the chunk from that before it.
+  void read_each_other() { base::read_each_other({q, out}, {k, v}); }
+  /// Nothing is to be known of the state before the chunk.
+  void enter(matrix<A>) {}
+  void read(matrix<A> state) { base::read({q, out}, state); }
   void write(matrix<A> state) {
-    decay_to_end();
-    for (extent d = 0; d < dim; ++d) {
-      for (extent e = 0; e < value_dim; ++e) state[d][e] *= passed[d];
-      for (extent j = 0; j < tokens; ++j) add_scaled(state[d], moved[j][d], v[j], value_dim);
+    base::forget(state);
+    base::write({k, v}, state);
+  }
+};
+
+/// The tokens of a Chunk, which is a decay_chunk, the cotangents of what queries read, and the gradients.
+template <class A, class Chunk = decay_chunk<A>>
+struct decay_gradients : decayed_gradients<A, Chunk> {
+  using base = decayed_gradients<A, Chunk>;
+  using base::dgates, base::k, base::q, base::tokens, base::v;
+  matrix<A> dout, dq, dk, dv;  ///< dq is of scaled queries
+
+  decay_gradients(extent most, extent d, extent e, arena<host_space>& memory)
+      : base(most, d, e, memory),
+        dout(take_matrix<A>(memory, most, e)),
+        dq(take_matrix<A>(memory, most, d)),
+        dk(take_matrix<A>(memory, most, d)),
+        dv(take_matrix<A>(memory, most, e)) {}
+
+  template <class Operands, class V>
+  void load(const Operands& from, const V& cotangent, extent batch, extent h, extent first, extent count, A scale) {
+    base::load(from, batch, h, first, count, scale);
+    load_rows(cotangent, batch, h, first, count, A{1}, dout);
+    for (matrix<A> const each : {dq, dk, dv, dgates}) fill(each.data, A{0}, count * each.width);
+  }
+
+  /// From what the tokens read of each other.
+  void from_each_other() { base::differentiate_pairs(queries(), keys()); }
+
+  /// From the state before the chunk, and the cotangent of the one behind it.
+  void from_states(matrix<A> state, matrix<A> dstate) {
+    base::return_from(dstate, keys());
+    base::differentiate_read(queries(), state);
+    base::differentiate_write(keys(), dstate);
+    base::differentiate_forget(state, dstate);
+  }
+
+  /// Nothing is to be known of the cotangent of the state behind the chunk to go on from it.
+  void leave(matrix<A>) {}
+
+  /// The cotangent of the state before the chunk from that of the one behind it, after either of the two above.
+  void read_backward(matrix<A> dstate) {
+    base::forget(dstate);
+    base::return_to(queries(), dstate);
+  }
+
+  /// Adds what was worked out to a head's rows.
+  template <class To, class Operands>
+  void add_to(const To& to, const Operands&, extent batch, extent h, extent first, A scale) const {
+    add_rows(to.q, batch, h, first, tokens, scale, dq);
+    add_rows(to.k, batch, h, first, tokens, A{1}, dk);
+    add_rows(to.v, batch, h, first, tokens, A{1}, dv);
+    if (to.gates.data == nullptr) return;
+    for (extent i = 0; i < tokens; ++i) {
+      for (extent d = 0; d < dgates.width; ++d)
+        to.gates(batch, first + i, h, to.gates.extents[dim_axis] == 1 ? 0 : d) += dgates[i][d];
     }
   }
 
  protected:
-  /// moved: keys decayed to the end of the chunk; passed: the decay of it all.
-  void decay_to_end() {
-    fill(passed, A{1}, dim);
-    for (extent j = tokens - 1; j >= 0; --j) {
-      for (extent d = 0; d < dim; ++d) moved[j][d] = k[j][d] * passed[d];
-      multiply_by(passed, decay[j], dim);
-    }
-  }
+  readers<A> queries() const { return {q, dout, 0, dq}; }
+  writers<A> keys() const { return {k, v, dk, dv}; }
 };
 
 }  // namespace detail

@@ -25,10 +25,16 @@ struct decayed_gradients : Tokens {
         slopes(take_matrix<A>(memory, most, most)),
         sum(memory.take<A>(d)) {}
 
-  /// Of what tokens read of each other.
+  /// Of what tokens read of each other, and to the cotangents of values. A token's is complete before it is read, so
+  /// that what was read in place goes back in place.
   void differentiate_pairs(const readers<A>& r, const writers<A>& w) {
+    Tokens::for_each_pair_back(r, [&](extent i, extent j, const A* x) {
+      slopes[i][j] = dot(r.sum[i], w.value[j], w.value.width);
+      add_scaled(w.dvalue[j], dot(x, w.x[j], dim), r.sum[i], r.sum.width);
+      add_scaled(w.dx[j], slopes[i][j], x, dim);
+    });
     Tokens::for_each_pair(r, w, [&](extent i, extent j, const A* x) {
-      A const slope = slopes[i][j] = dot(r.sum[i], w.value[j], w.value.width);
+      A const slope = slopes[i][j];
       add_scaled(r.dx[i], slope, x, dim);
       if (j == 0) fill(sum, A{0}, dim);
       if (j + r.lag == i) return;
@@ -37,11 +43,10 @@ struct decayed_gradients : Tokens {
         dgates[j + 1][d] += sum[d];
       }
     });
-    Tokens::for_each_pair_back(r, [&](extent i, extent j, const A* x) { add_scaled(w.dx[j], slopes[i][j], x, dim); });
   }
 
   /// Of what they read of the state before the chunk.
-  void differentiate_read(const readers<A>& r, const matrix<A>& state) {
+  void differentiate_read(const readers<A>& r, matrix<A> state) {
     fill(passed, A{1}, dim);
     for (extent i = 0; i < tokens; ++i) {
       if (i >= r.lag) multiply_by(passed, decay[i - r.lag], dim);
@@ -59,7 +64,7 @@ struct decayed_gradients : Tokens {
   }
 
   /// Of what they wrote into the state behind the chunk, by its cotangent.
-  void differentiate_write(const writers<A>& w, const matrix<A>& dstate) {
+  void differentiate_write(const writers<A>& w, matrix<A> dstate) {
     fill(passed, A{1}, dim);
     for (extent j = tokens - 1; j >= 0; --j) {
       for (extent d = 0; d < dim; ++d) {
@@ -77,7 +82,7 @@ struct decayed_gradients : Tokens {
   }
 
   /// Of what the chunk left of the state before it.
-  void differentiate_forget(const matrix<A>& state, const matrix<A>& dstate) {
+  void differentiate_forget(matrix<A> state, matrix<A> dstate) {
     Tokens::decay_all();
     for (extent d = 0; d < dim; ++d) sum[d] = passed[d] * dot(dstate[d], state[d], state.width);
     for (extent j = 0; j < tokens; ++j) add_scaled(dgates[j], A{1}, sum, dim);

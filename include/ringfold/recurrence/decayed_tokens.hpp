@@ -66,7 +66,7 @@ struct decayed_tokens {
     });
   }
   /// What they read of the state before the chunk.
-  void read(const readers<A>& r, const matrix<A>& state) {
+  void read(const readers<A>& r, matrix<A> state) {
     decay_from_start(r);
     for (extent i = 0; i < tokens; ++i) {
       for (extent d = 0; d < dim; ++d) add_scaled(r.sum[i], moved[i][d], state[d], state.width);
@@ -74,14 +74,14 @@ struct decayed_tokens {
   }
 
   /// What the chunk leaves of a state, or of the cotangent of one.
-  void forget(const matrix<A>& state) {
+  void forget(matrix<A> state) {
     decay_all();
     for (extent d = 0; d < dim; ++d) {
       for (extent e = 0; e < state.width; ++e) state[d][e] *= passed[d];
     }
   }
   /// What the state behind the chunk has of what tokens wrote.
-  void write(const writers<A>& w, const matrix<A>& state) {
+  void write(const writers<A>& w, matrix<A> state) {
     decay_to_end(w);
     add_products(w.value, state);
   }
@@ -93,14 +93,14 @@ struct decayed_tokens {
     });
   }
   /// To the cotangents of values, from that of the state behind the chunk.
-  void return_from(const matrix<A>& dstate, const writers<A>& w) {
+  void return_from(matrix<A> dstate, const writers<A>& w) {
     decay_to_end(w);
     for (extent j = 0; j < tokens; ++j) {
       for (extent d = 0; d < dim; ++d) add_scaled(w.dvalue[j], moved[j][d], dstate[d], dstate.width);
     }
   }
   /// To the cotangent of the state before the chunk, from tokens that read it.
-  void return_to(const readers<A>& r, const matrix<A>& dstate) {
+  void return_to(const readers<A>& r, matrix<A> dstate) {
     decay_from_start(r);
     add_products(r.sum, dstate);
   }
@@ -152,7 +152,7 @@ struct decayed_tokens {
       multiply_by(passed, decay[j], dim);
     }
   }
-  void add_products(const matrix<A>& values, const matrix<A>& state) {
+  void add_products(matrix<A> values, matrix<A> state) {
     for (extent d = 0; d < dim; ++d) {
       for (extent i = 0; i < tokens; ++i) add_scaled(state[d], moved[i][d], values[i], values.width);
     }

@@ -33,11 +33,20 @@ template <class A>
 void add_scaled(A* to, A factor, const A* row, extent count) {
   for (extent i = 0; i < count; ++i) to[i] = fused(factor, row[i], to[i]);
 }
+/// In sums of their own for every sixteenth product, which a processor makes side by side.
 template <class A>
 A dot(const A* a, const A* b, extent count) {
-  A sum = 0;
-  for (extent i = 0; i < count; ++i) sum = fused(a[i], b[i], sum);
-  return sum;
+  constexpr extent lanes = 16;
+  A sums[lanes] = {}, sum = 0;
+  extent i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    for (extent lane = 0; lane < lanes; ++lane) sums[lane] = fused(a[i + lane], b[i + lane], sums[lane]);
+  }
+  for (extent half = lanes / 2; half > 0; half /= 2) {
+    for (extent lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
+  }
+  for (; i < count; ++i) sum = fused(a[i], b[i], sum);
+  return sums[0] + sum;
 }
 
 /// Rows first .. first + count - 1 of one head, times a factor.

@@ -134,8 +134,8 @@ struct decay_gradients : decayed_gradients<A, Chunk> {
   }
 
  protected:
-  readers<A> queries() const { return {q, dout, 0, dq}; }
-  writers<A> keys() const { return {k, v, dk, dv}; }
+  state_reads<A> queries() const { return {q, dout, 0, dq}; }
+  state_writes<A> keys() const { return {k, v, dk, dv}; }
 };
 
 }  // namespace detail

@@ -27,7 +27,7 @@ struct decayed_gradients : Tokens {
 
   /// Of what tokens read of each other, and to the cotangents of values. A token's is complete before it is read, so
   /// that what was read in place goes back in place.
-  void differentiate_pairs(const readers<A>& r, const writers<A>& w) {
+  void differentiate_pairs(const state_reads<A>& r, const state_writes<A>& w) {
     Tokens::for_each_pair_back(r, [&](extent i, extent j, const A* x) {
       slopes[i][j] = dot(r.sum[i], w.value[j], w.value.width);
       add_scaled(w.dvalue[j], dot(x, w.x[j], dim), r.sum[i], r.sum.width);
@@ -46,7 +46,7 @@ struct decayed_gradients : Tokens {
   }
 
   /// Of what they read of the state before the chunk.
-  void differentiate_read(const readers<A>& r, matrix<A> state) {
+  void differentiate_read(const state_reads<A>& r, matrix<A> state) {
     fill(passed, A{1}, dim);
     for (extent i = 0; i < tokens; ++i) {
       if (i >= r.lag) multiply_by(passed, decay[i - r.lag], dim);
@@ -64,7 +64,7 @@ struct decayed_gradients : Tokens {
   }
 
   /// Of what they wrote into the state behind the chunk, by its cotangent.
-  void differentiate_write(const writers<A>& w, matrix<A> dstate) {
+  void differentiate_write(const state_writes<A>& w, matrix<A> dstate) {
     fill(passed, A{1}, dim);
     for (extent j = tokens - 1; j >= 0; --j) {
       for (extent d = 0; d < dim; ++d) {

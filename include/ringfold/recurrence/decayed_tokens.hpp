@@ -12,7 +12,7 @@ namespace ringfold::detail {
 ///
 /// A token with no lag reads the state that it leaves; with a lag of 1, the one that it finds.
 template <class A>
-struct readers {
+struct state_reads {
   matrix<A> x, sum;
   extent lag = 0;
   matrix<A> dx = {};
@@ -20,7 +20,7 @@ struct readers {
 
 /// Vectors along which tokens write a value into the state, after its decay: S += x value^T.
 template <class A>
-struct writers {
+struct state_writes {
   matrix<A> x, value, dx = {}, dvalue = {};
 };
 
@@ -60,13 +60,13 @@ struct decayed_tokens {
   }
 
   /// What tokens read of what others, or they themselves, wrote.
-  void read_each_other(const readers<A>& r, const writers<A>& w) {
+  void read_each_other(const state_reads<A>& r, const state_writes<A>& w) {
     for_each_pair(r, w, [&](extent i, extent j, const A* x) {
       add_scaled(r.sum[i], dot(r.x[i], x, dim), w.value[j], w.value.width);
     });
   }
   /// What they read of the state before the chunk.
-  void read(const readers<A>& r, matrix<A> state) {
+  void read(const state_reads<A>& r, matrix<A> state) {
     decay_from_start(r);
     for (extent i = 0; i < tokens; ++i) {
       for (extent d = 0; d < dim; ++d) add_scaled(r.sum[i], moved[i][d], state[d], state.width);
@@ -81,26 +81,26 @@ struct decayed_tokens {
     }
   }
   /// What the state behind the chunk has of what tokens wrote.
-  void write(const writers<A>& w, matrix<A> state) {
+  void write(const state_writes<A>& w, matrix<A> state) {
     decay_to_end(w);
     add_products(w.value, state);
   }
 
   /// To the cotangents of values, from tokens that read them.
-  void return_to_each_other(const readers<A>& r, const writers<A>& w) {
+  void return_to_each_other(const state_reads<A>& r, const state_writes<A>& w) {
     for_each_pair_back(r, [&](extent i, extent j, const A* x) {
       add_scaled(w.dvalue[j], dot(x, w.x[j], dim), r.sum[i], r.sum.width);
     });
   }
   /// To the cotangents of values, from that of the state behind the chunk.
-  void return_from(matrix<A> dstate, const writers<A>& w) {
+  void return_from(matrix<A> dstate, const state_writes<A>& w) {
     decay_to_end(w);
     for (extent j = 0; j < tokens; ++j) {
       for (extent d = 0; d < dim; ++d) add_scaled(w.dvalue[j], moved[j][d], dstate[d], dstate.width);
     }
   }
   /// To the cotangent of the state before the chunk, from tokens that read it.
-  void return_to(const readers<A>& r, matrix<A> dstate) {
+  void return_to(const state_reads<A>& r, matrix<A> dstate) {
     decay_from_start(r);
     add_products(r.sum, dstate);
   }
@@ -108,7 +108,7 @@ struct decayed_tokens {
  protected:
   /// f(i, j, x_j decayed up to where i reads) for each i, the first first, and each j that it reads.
   template <class F>
-  void for_each_pair(const readers<A>& r, const writers<A>& w, F f) {
+  void for_each_pair(const state_reads<A>& r, const state_writes<A>& w, F f) {
     for (extent at = 0; at + r.lag < tokens; ++at) {
       for (extent d = 0; d < dim; ++d) moved[at][d] = w.x[at][d];
       for (extent j = 0; j <= at; ++j) {
@@ -119,7 +119,7 @@ struct decayed_tokens {
   }
   /// f(i, j, x_i decayed down to where j wrote) for each j, the last first, and each i that reads it.
   template <class F>
-  void for_each_pair_back(const readers<A>& r, F f) {
+  void for_each_pair_back(const state_reads<A>& r, F f) {
     for (extent j = tokens - 1 - r.lag; j >= 0; --j) {
       for (extent d = 0; d < dim; ++d) moved[j][d] = r.x[j + r.lag][d];
       for (extent at = j; at + r.lag < tokens; ++at) {
@@ -137,7 +137,7 @@ struct decayed_tokens {
 
  private:
   /// moved: what reads, decayed down to the start of the chunk.
-  void decay_from_start(const readers<A>& r) {
+  void decay_from_start(const state_reads<A>& r) {
     fill(passed, A{1}, dim);
     for (extent i = 0; i < tokens; ++i) {
       if (i >= r.lag) multiply_by(passed, decay[i - r.lag], dim);
@@ -145,7 +145,7 @@ struct decayed_tokens {
     }
   }
   /// moved: what is written, decayed up to the end of the chunk.
-  void decay_to_end(const writers<A>& w) {
+  void decay_to_end(const state_writes<A>& w) {
     fill(passed, A{1}, dim);
     for (extent j = tokens - 1; j >= 0; --j) {
       for (extent d = 0; d < dim; ++d) moved[j][d] = w.x[j][d] * passed[d];

@@ -112,7 +112,7 @@ struct dense_chunk : decay_chunk<A> {
   void enter(matrix<A> state) {
     y.width = state.width;
     fill(y.data, A{0}, tokens * y.width);
-    readers<A> const found{a, y, 1};
+    state_reads<A> const found{a, y, 1};
     decayed_tokens<A>::read(found, state);
     decayed_tokens<A>::read_each_other(found, {k, v});
     decayed_tokens<A>::read_each_other(found, {b, y});
@@ -198,8 +198,8 @@ struct dense_gradients : decay_gradients<A, dense_chunk<A>> {
     fill(z.data, A{0}, tokens * z.width);
     base::return_from(dstate, corrections());
   }
-  readers<A> found() const { return {a, z, 1, da}; }
-  writers<A> corrections() const { return {b, y, db, z}; }
+  state_reads<A> found() const { return {a, z, 1, da}; }
+  state_writes<A> corrections() const { return {b, y, db, z}; }
 };
 
 }  // namespace detail

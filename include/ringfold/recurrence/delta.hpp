@@ -8,6 +8,97 @@
 
 namespace ringfold {
 
+/// What a delta rule reads (const T), or its gradients.
+///
+/// q and k [batch, rows, heads, dim], v with value_dim, beta [batch, rows, heads], gates as gating says. Gradients have
+/// the extents of what they are of; those of gates per head are of the caller's rows alone, to be added over the ranks.
+template <class T, gating Gates, class Space = host_space>
+struct delta_tensors {
+  using element = T;
+  using sum = detail::const_like<T, accumulate_t<std::remove_const_t<T>>>;
+  static constexpr bool are_gradients = !std::is_const_v<T>;
+  static constexpr std::array<const char*, 5> names = {"dq", "dk", "dv", "dbeta", "dgates"};
+  static constexpr std::array<bool, 5> rounded = {true, true, true, false, false};
+
+  argument<T, 4, Space> q, k, v;
+  argument<sum, 3, Space> beta;
+  argument<sum, gate_axes<Gates>, Space> gates;
+
+  auto members() { return std::tie(q, k, v, beta, gates); }
+  auto members() const { return std::tie(q, k, v, beta, gates); }
+
+  template <class P>
+  static std::array<tensor_extents, 5> extents(const P& p, extent rows) {
+    tensor_extents const of_rows{{p.batch, rows, p.heads, p.dim}}, of_values{{p.batch, rows, p.heads, p.value_dim}};
+    return {of_rows, of_rows, of_values, of_rows, detail::extents_of_gates<Gates>(p, rows)};
+  }
+
+  /// \throws usage_error when a gate is positive, or a beta outside [0, 2], or either not a number.
+  void check_numbers(const char* call) const {
+    detail::check_gate_signs(call, gates.at);
+    host_stream{}.elementwise(
+        [&](const auto& each) {
+          if (each >= 0 && each <= 2) return;
+          throw usage_error(
+              say("%s: beta holds %g; with keys of length 1 a state stays bounded in [0, 2] only, so "
+                  "that is allowed",
+                  call, static_cast<double>(each)));
+        },
+        beta.at);
+  }
+
+  /// As the verbs read or add to them.
+  template <class P>
+  auto operands(const P& p, extent rows) const {
+    auto const of_gates = detail::spread<Gates>(gates.at, p.batch, rows);
+    auto const of_beta = detail::spread<gating::per_token>(beta.at, p.batch, rows);
+    if constexpr (are_gradients) {
+      return delta_gradients<T, Space>{q.at, k.at, v.at, of_beta, of_gates};
+    } else {
+      return delta_operands<std::remove_const_t<T>, Space>{q.at, k.at, v.at, of_beta, of_gates};
+    }
+  }
+};
+
+/// What a diagonal-plus-low-rank rule reads (const T), or its gradients.
+///
+/// q, k, a and b [batch, rows, heads, dim], v with value_dim, gates as gating says. Gradients have the extents of what
+/// they are of; those of gates per head are of the caller's rows alone, to be added over the ranks.
+template <class T, gating Gates, class Space = host_space>
+struct dplr_tensors {
+  using element = T;
+  using sum = detail::const_like<T, accumulate_t<std::remove_const_t<T>>>;
+  static constexpr bool are_gradients = !std::is_const_v<T>;
+  static constexpr std::array<const char*, 6> names = {"dq", "dk", "dv", "da", "db", "dgates"};
+  static constexpr std::array<bool, 6> rounded = {true, true, true, true, true, false};
+
+  argument<T, 4, Space> q, k, v, a, b;
+  argument<sum, gate_axes<Gates>, Space> gates;
+
+  auto members() { return std::tie(q, k, v, a, b, gates); }
+  auto members() const { return std::tie(q, k, v, a, b, gates); }
+
+  template <class P>
+  static std::array<tensor_extents, 6> extents(const P& p, extent rows) {
+    tensor_extents const of_rows{{p.batch, rows, p.heads, p.dim}}, of_values{{p.batch, rows, p.heads, p.value_dim}};
+    return {of_rows, of_rows, of_values, of_rows, of_rows, detail::extents_of_gates<Gates>(p, rows)};
+  }
+
+  /// \throws usage_error when a gate is positive, or not a number.
+  void check_numbers(const char* call) const { detail::check_gate_signs(call, gates.at); }
+
+  /// As the verbs read or add to them.
+  template <class P>
+  auto operands(const P& p, extent rows) const {
+    auto const of_gates = detail::spread<Gates>(gates.at, p.batch, rows);
+    if constexpr (are_gradients) {
+      return dplr_gradients<T, Space>{q.at, k.at, v.at, a.at, b.at, of_gates};
+    } else {
+      return dplr_operands<std::remove_const_t<T>, Space>{q.at, k.at, v.at, a.at, b.at, of_gates};
+    }
+  }
+};
+
 namespace detail {
 
 template <gating Gates>
@@ -17,17 +108,21 @@ struct dense_terms {
   template <class A>
   using chunk = dense_chunk<A>;
   template <class A>
-  using gradients = dense_gradients<A>;
+  using chunk_gradients = dense_gradients<A>;
 };
 
 template <gating Gates>
 struct delta_terms : dense_terms<Gates> {
   static constexpr const char* name = "delta_rule";
+  template <class T, class Space>
+  using tensors = delta_tensors<T, Gates, Space>;
 };
 
 template <gating Gates>
 struct dplr_terms : dense_terms<Gates> {
   static constexpr const char* name = "dplr";
+  template <class T, class Space>
+  using tensors = dplr_tensors<T, Gates, Space>;
 };
 
 }  // namespace detail
@@ -37,6 +132,7 @@ struct dplr_terms : dense_terms<Gates> {
 ///
 /// Gates none: DeltaNet; by token: Gated DeltaNet; by row: Kimi Delta Attention (KDA). A beta is in [0, 2]; where
 /// beta k^T k is at most 2 no transition lets a state grow, and keys are commonly normalised.
+/// The plan's inputs are {q, k, v, beta, gates}, gates {} where there are none.
 /// **Cost** of a token about 2 chunk (2 dim + value_dim) + 3 dim value_dim multiply-adds, and as much again with dim for
 /// value_dim to make the matrix of the shard's element: it is made once, beside all others, and a state passes a rank
 /// in dim^2 value_dim, whatever the number of tokens. Schedules that hand on states (schedule::chain) send no matrix.
@@ -50,7 +146,8 @@ using delta_rule = chunkwise<detail::delta_terms<Gates>>;
 /// of two vectors.
 ///
 /// With gates by row: RWKV-7, where a is - kappa and b is kappa times the in-context learning rate. Nothing keeps states
-/// from growing but the numbers that are given. Cost, memory and overlap are those of delta_rule.
+/// from growing but the numbers that are given. The plan's inputs are {q, k, v, a, b, gates}.
+/// Cost, memory and overlap are those of delta_rule.
 /// Source: RWKV-7 (Peng et al., 2025), Comba and DPLR of flash-linear-attention.
 template <gating Gates>
 using dplr = chunkwise<detail::dplr_terms<Gates>>;

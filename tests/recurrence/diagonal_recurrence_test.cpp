@@ -170,3 +170,18 @@ TEST_CASE("complex numbers have two parts") {
   CHECK_THROWS_WITH_AS(diagonal_recurrence<field::complex>{}.algebra_for(p, memory),
                        "diagonal_recurrence: complex numbers in a width of 3; it must be even", shape_error);
 }
+
+TEST_CASE("what travels is a number for each channel, or a factor beside it") {
+  CHECK(sends<double>(experiment(diagonal<field::real>{3}, 17, 1, 2, 3), 3));
+  CHECK(sends<double>(experiment(diagonal<field::complex, factors::learned>{2, 0.25}, 17, 1, 2, 3), 4));
+}
+
+TEST_CASE("factors larger than 1 are refused") {
+  float numbers[4] = {-1, -INFINITY, 0, 0.5f};
+  diagonal_tensors<const float, field::real, factors::learned> in{};
+  in.gates = dense(numbers, 1, 3);
+  in.check_numbers("forward");
+  in.gates = dense(numbers, 1, 4);
+  CHECK_THROWS_WITH_AS(in.check_numbers("forward"),
+                       "forward: gates holds 0.5; allowed: logarithms of factors, at most 0", usage_error);
+}

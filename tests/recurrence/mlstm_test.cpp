@@ -181,3 +181,20 @@ TEST_CASE("a query of zero reads nothing, whatever the exponents") {
 TEST_CASE("an mLSTM in empty chunks is refused") {
   CHECK_THROWS_WITH_AS(mlstm{0}.check(), "mlstm: a chunk of 0 tokens; at least 1 is needed", usage_error);
 }
+
+TEST_CASE("what travels is a state with its exponents, or a gate beside it") {
+  CHECK(sends<double>(experiment(memory_cell{2, 3, 4}, 17, 1, 2, 3), 1));
+}
+
+TEST_CASE("forget gates larger than 1 are refused, and infinite input gates") {
+  float input[2] = {700, INFINITY}, forget[2] = {-INFINITY, 0.5f};
+  mlstm_tensors<const float> in{};
+  in.input = dense(input, 1, 1, 1), in.forget = dense(forget, 1, 1, 1);
+  in.check_numbers("forward");
+  in.forget = dense(forget, 1, 2, 1);
+  CHECK_THROWS_WITH_AS(in.check_numbers("forward"),
+                       "forward: forget holds 0.5; allowed: logarithms of gates, at most 0", usage_error);
+  in.input = dense(input, 1, 2, 1);
+  CHECK_THROWS_WITH_AS(in.check_numbers("forward"),
+                       "forward: input holds inf; allowed: logarithms of gates, below infinity", usage_error);
+}

@@ -109,3 +109,18 @@ TEST_CASE("a selective scan in empty chunks is refused") {
   CHECK_THROWS_WITH_AS(selective_scan{0}.check(), "selective_scan: a chunk of 0 tokens; at least 1 is needed",
                        usage_error);
 }
+
+TEST_CASE("what travels is a state, or time beside it") {
+  CHECK(sends<double>(experiment(selective{2, 3, 4}, 17, 1, 2, 3), 3));
+}
+
+TEST_CASE("states that could grow are refused") {
+  float time[2] = {0, -1}, rates[2] = {-1, NAN};
+  selective_tensors<const float> in{};
+  in.time = dense(time, 1, 1, 1, 1), in.rates = dense(rates, 1, 1, 1);
+  in.check_numbers("forward");
+  in.time = dense(time, 1, 1, 1, 2);
+  CHECK_THROWS_WITH_AS(in.check_numbers("forward"), "forward: time holds -1; allowed: at least 0", usage_error);
+  in.time = dense(time, 1, 1, 1, 1), in.rates = dense(rates, 1, 1, 2);
+  CHECK_THROWS_AS(in.check_numbers("forward"), usage_error);
+}

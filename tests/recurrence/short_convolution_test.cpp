@@ -159,3 +159,7 @@ TEST_CASE("a token shift is a convolution of width 2") {
   }
   CHECK(made.out[e.at(0, 0, 1, 2, 3)] == e.given.initial[e.of_head(0, 1, 2, 3)]);
 }
+
+TEST_CASE("what travels is the last tokens, and by joining how many they are") {
+  CHECK(sends<double>(experiment(convolved{4, 3}, 17, 1, 2, 3), 1));
+}

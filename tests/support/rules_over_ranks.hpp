@@ -68,6 +68,28 @@ run_result run_over_ranks(const experiment<Spec>& e, const layout& tokens, Sched
   return all;
 }
 
+/// Whether ranks send what is said: a chain its states, another schedule its elements, with so many numbers for the gates
+/// of a head. Every rank has tokens, of one document.
+template <class T, class Spec>
+bool sends(const experiment<Spec>& e, extent gates) {
+  int const ranks = 4;
+  extent const heads = e.batch * e.heads * static_cast<extent>(sizeof(accumulate_t<T>));
+  extent const state = heads * e.spec.state_size(), element = state + heads * gates;
+  auto const tokens = contiguous(e.tokens, ranks);
+  auto const chain = run_over_ranks<T>(e, tokens, schedule::chain{}),
+             joined = run_over_ranks<T>(e, tokens, schedule::doubling_123{});
+  bool right = true;
+  for (int rank = 0; rank < ranks; ++rank) {
+    auto const at = static_cast<std::size_t>(rank), mirrored = static_cast<std::size_t>(ranks - 1 - rank);
+    extent const messages = schedule::doubling_123::messages(ranks, rank);
+    right = right && chain.forward[at].total_bytes() == (rank + 1 < ranks ? state : 0) &&
+            chain.backward[mirrored].total_bytes() == (rank + 1 < ranks ? state : 0) &&
+            joined.forward[at].total_bytes() == messages * element &&
+            joined.backward[mirrored].total_bytes() == messages * element;
+  }
+  return right;
+}
+
 /// A layout of one kind: contiguous, zigzag, striped by tokens, or of any lengths, some empty and some of one token.
 inline layout layout_of(int kind, extent tokens, int ranks, std::mt19937_64& random) {
   if (kind == 0) return contiguous(tokens, ranks);

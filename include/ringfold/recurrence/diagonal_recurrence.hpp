@@ -1,140 +1,20 @@
 #pragma once
 
-#include <ringfold/algebra/complex_affine.hpp>
+#include <ringfold/recurrence/channels.hpp>
 #include <ringfold/recurrence/matrix.hpp>
-#include <ringfold/recurrence/tensors.hpp>
 
 /// \file
 /// Elementwise linear recurrences, real and complex, on one rank's tokens, forward and backward.
 
 namespace ringfold {
 
-/// What the numbers of a state are.
-enum class field : unsigned char { real, complex };
-
-/// Whether factors are made for each token, [batch, rows, heads, channels], or learned once, [heads, channels].
-enum class factors : unsigned char { of_tokens, learned };
-
-/// What a diagonal recurrence reads of some tokens (const T), or its gradients, [batch, row, head, channel]; owns nothing.
-template <class T, class Space = host_space>
-struct diagonal_rows {
-  view<T, 4, Space> x;
-  view<detail::sum_like<T>, 4, Space> gates, angles;  ///< spread over all four axes
-
-  diagonal_rows rows(range r) const {
-    return {slice(x, row_axis, r), slice(gates, row_axis, r), slice(angles, row_axis, r)};
-  }
-};
-
-/// What a caller hands to a diagonal recurrence (const T), or its gradients.
-///
-/// x [batch, rows, heads, value_dim]: of complex numbers first all real parts, then all imaginary parts. Gates are
-/// logarithms of the sizes of factors, never positive; angles, in radians, are {} for real numbers. Gradients of learned
-/// factors are of the caller's rows alone, as a data-parallel gradient: add them up over the ranks.
-template <class T, field Field, factors Factors, class Space = host_space>
-struct diagonal_tensors {
-  using element = T;
-  static constexpr bool are_gradients = !std::is_const_v<T>;
-  static constexpr std::array<const char*, 3> names = {"dx", "dgates", "dangles"};
-  static constexpr std::array<bool, 3> rounded = {true, false, false};  ///< which are of elements, not of sums
-  using factor = argument<detail::sum_like<T>, Factors == factors::learned ? 2 : 4, Space>;
-
-  argument<T, 4, Space> x;
-  factor gates;
-  factor angles{};
-
-  auto members() { return std::tie(x, gates, angles); }
-  auto members() const { return std::tie(x, gates, angles); }
-
-  template <class P>
-  static std::array<tensor_extents, 3> extents(const P& p, extent rows) {
-    extent const channels = p.value_dim / (Field == field::complex ? 2 : 1);
-    tensor_extents wanted{{p.batch, rows, p.heads, channels}};
-    if (Factors == factors::learned) wanted = {{p.heads, channels}, {"heads", "channels", "", ""}};
-    return {{{{p.batch, rows, p.heads, p.value_dim}}, wanted, Field == field::complex ? wanted : tensor_extents{{-1}}}};
-  }
-
-  /// \throws usage_error when a factor would be larger than 1.
-  void check_numbers(const char* call) const {
-    detail::check_each(call, "gates", gates.at, "logarithms of factors, at most 0",
-                       [](auto each) { return each <= 0; });
-  }
-
-  /// As the verbs read or add to them: what is given once is seen again at each token.
-  template <class P>
-  auto operands(const P& p, extent rows) const {
-    auto const spread = [&](const auto& of) {
-      view<detail::sum_like<T>, 4, Space> made{of.data, {p.batch, rows, p.heads, 0}, {}};
-      constexpr int given = std::remove_cvref_t<decltype(of)>::rank;
-      for (int axis = 0; axis < given; ++axis) {
-        made.extents[4 - given + axis] = of.extents[axis], made.strides[4 - given + axis] = of.strides[axis];
-      }
-      return made;
-    };
-    return diagonal_rows<T, Space>{x.at, spread(gates.at), spread(angles.at)};
-  }
-};
-
-namespace detail {
-
-/// The numbers of a token or of a state, channel by channel; imaginary parts follow all real ones.
-template <class A, field Field>
-struct channels;
-
-template <class A>
-struct channels<A, field::real> {
-  using number = A;
-  A* data;
-  extent count;
-  number operator[](extent c) const { return data[c]; }
-  void set(extent c, number to) const { data[c] = to; }
-};
-
-template <class A>
-struct channels<A, field::complex> {
-  using number = complex_number<A>;
-  A* data;
-  extent count;
-  number operator[](extent c) const { return {data[c], data[count + c]}; }
-  void set(extent c, number to) const { data[c] = to.real, data[count + c] = to.imaginary; }
-};
-
-template <class A>
-  requires std::is_floating_point_v<A>
-A conjugate(A a) {
-  return a;
-}
-
-/// state = factor state + x for all channels.
-template <class Row>
-void step(Row factor, Row state, Row x) {
-  for (extent c = 0; c < state.count; ++c) state.set(c, fused(factor[c], state[c], x[c]));
-}
-
-/// The same for cotangents, which go the other way, of what adds nothing.
-template <class Row>
-void step_back(Row factor, Row cotangent) {
-  using number = typename Row::number;
-  for (extent c = 0; c < cotangent.count; ++c) {
-    cotangent.set(c, fused(conjugate(factor[c]), cotangent[c], number{}));
-  }
-}
-
-/// What a factor of 1 has for a gradient: the state is turned back, so that the real part is that of its logarithm's
-/// real part, and the imaginary part that of its angle.
-template <class N>
-N slope_of(N state, N cotangent) {
-  return fused(conjugate(state), cotangent, N{});
-}
-
-}  // namespace detail
-
 /// h_t = a_t h_(t-1) + x_t and out_t = h_t for each channel, with a_t = exp(gate), or exp(gate + i angle).
 ///
 /// Real: HGRN, and RG-LRU with x its gated and normalised input. Complex: LRU; x and out hold the real parts of all
 /// channels and then their imaginary parts. What is multiplied onto x and read off h is the caller's.
-/// Of a problem, value_dim is the width of x. The state is [batch, heads, 1 or 2, channels], its rows real and imaginary parts. Work is done token by token, on all
-/// channels of a head together; backward keeps the states before all tokens of one head.
+/// Of a problem, value_dim is the width of x. The state is [batch, heads, 1 or 2, channels], its rows real and imaginary
+/// parts. Work is done token by token, on all channels of a head together; what the state that enters adds to `out`, and
+/// the gradients of factors, wait for the scan. Backward keeps the states before all tokens of one head.
 /// Source: HGRN (Qin et al., 2023), LRU (Orvieto et al., 2023), RG-LRU of Griffin (2024).
 template <field Field, factors Factors = factors::of_tokens>
 struct diagonal_recurrence {

@@ -1,121 +1,13 @@
 #pragma once
 
-#include <ringfold/algebra/stabilised.hpp>
+#include <ringfold/recurrence/mlstm_tensors.hpp>
 #include <ringfold/recurrence/replay.hpp>
-#include <ringfold/recurrence/tensors.hpp>
+#include <ringfold/recurrence/scaled_matrix.hpp>
 
 /// \file
 /// The matrix memory of xLSTM on one rank's tokens, forward and backward.
 
 namespace ringfold {
-
-/// What an mLSTM reads of some tokens (const T), or its gradients, [batch, row, head, width]; owns nothing.
-template <class T, class Space = host_space>
-struct mlstm_rows {
-  view<T, 4, Space> q, k, v;
-  view<detail::sum_like<T>, 4, Space> input, forget;  ///< width 1
-
-  mlstm_rows rows(range r) const {
-    return {slice(q, row_axis, r), slice(k, row_axis, r), slice(v, row_axis, r), slice(input, row_axis, r),
-            slice(forget, row_axis, r)};
-  }
-};
-
-/// What a caller hands to an mLSTM (const T), or its gradients.
-///
-/// q and k [batch, rows, heads, dim], v with value_dim; the gates [batch, rows, heads] are logarithms: that of an input
-/// gate may be any number, that of a forget gate is never positive.
-template <class T, class Space = host_space>
-struct mlstm_tensors {
-  using element = T;
-  static constexpr bool are_gradients = !std::is_const_v<T>;
-  static constexpr std::array<const char*, 5> names = {"dq", "dk", "dv", "dinput", "dforget"};
-  static constexpr std::array<bool, 5> rounded = {true, true, true, false, false};  ///< which are of elements
-
-  argument<T, 4, Space> q, k, v;
-  argument<detail::sum_like<T>, 3, Space> input, forget;
-
-  auto members() { return std::tie(q, k, v, input, forget); }
-  auto members() const { return std::tie(q, k, v, input, forget); }
-
-  template <class P>
-  static std::array<tensor_extents, 5> extents(const P& p, extent rows) {
-    tensor_extents const keys{{p.batch, rows, p.heads, p.dim}}, gates{{p.batch, rows, p.heads}};
-    return {{keys, keys, {{p.batch, rows, p.heads, p.value_dim}}, gates, gates}};
-  }
-
-  /// \throws usage_error when a forget gate is larger than 1, or an input gate no number or infinite.
-  void check_numbers(const char* call) const {
-    detail::check_each(call, "input", input.at, "logarithms of gates, below infinity",
-                       [](auto each) { return each - each == 0 || each < 0; });
-    detail::check_each(call, "forget", forget.at, "logarithms of gates, at most 0",
-                       [](auto each) { return each <= 0; });
-  }
-  template <class P>
-  auto operands(const P& p, extent rows) const {
-    auto const four_axes = [&](const view<detail::sum_like<T>, 3, Space>& of) {
-      return view<detail::sum_like<T>, 4, Space>{
-          of.data, {p.batch, rows, p.heads, 1}, {of.strides[0], of.strides[1], of.strides[2], 0}};
-    };
-    return mlstm_rows<T, Space>{q.at, k.at, v.at, four_axes(input.at), four_axes(forget.at)};
-  }
-};
-
-namespace detail {
-
-/// A matrix e^m C of one head; m lies behind C.
-template <class A>
-struct scaled_matrix {
-  matrix<A> numbers;
-  extent rows;
-
-  A& exponent() const { return numbers[rows][0]; }
-
-  void set_zero() const {
-    fill(numbers.data, A{0}, rows * numbers.width);
-    exponent() = -floating<A>::infinity;
-  }
-  void scale(A factor) const {
-    for (extent i = 0; i < rows * numbers.width; ++i) numbers.data[i] *= factor;
-  }
-
-  /// Adds e^exponent column row^T.
-  void add(A of_both, const A* column, const A* row) const {
-    A const largest = numbers::max(exponent(), of_both);
-    if (largest > exponent()) scale(share_of(exponent(), largest)), exponent() = largest;
-    A const share = share_of(of_both, largest);
-    for (extent d = 0; d < rows; ++d) add_scaled(numbers[d], share * column[d], row, numbers.width);
-  }
-
-  /// Columns of a state may have exponents of their own; one without memory is zero.
-  void load(const view<const A, 4>& from, extent b, extent h) const {
-    set_zero();
-    if (from.data == nullptr) return;
-    load_state(from, b, h, numbers, rows);
-    for (extent j = 0; j < numbers.width; ++j) {
-      bool nothing = true;
-      for (extent d = 0; d < rows; ++d) nothing = nothing && numbers[d][j] == 0;
-      if (!nothing) exponent() = numbers::max(exponent(), from(b, h, rows, j));
-    }
-    for (extent j = 0; j < numbers.width; ++j) {
-      A const share = share_of(from(b, h, rows, j), exponent());
-      for (extent d = 0; d < rows; ++d) numbers[d][j] = numbers[d][j] == 0 ? A{0} : numbers[d][j] * share;
-    }
-  }
-  void store(const view<A, 4>& to, extent b, extent h) const {
-    for (extent j = 0; j < numbers.width; ++j) {
-      for (extent d = 0; d < rows; ++d) to(b, h, d, j) = numbers[d][j];
-      to(b, h, rows, j) = exponent();
-    }
-  }
-};
-
-template <class A>
-scaled_matrix<A> take_scaled_matrix(arena<host_space>& memory, extent rows, extent width) {
-  return {take_matrix<A>(memory, rows + 1, width), rows};
-}
-
-}  // namespace detail
 
 /// C_t = f_t C_(t-1) + i_t k_t v_t^T, n_t = f_t n_(t-1) + i_t k_t, and out_t = C_t^T q_t / max(|n_t q_t|, 1) with q_t
 /// scaled: a matrix memory under exponential gates.

@@ -52,7 +52,7 @@ void check_each(const char* call, const char* name, const V& v, const char* allo
   host_stream{}.elementwise(
       [&](const auto& each) {
         if (is_allowed(each)) return;
-        throw usage_error(say("%s: %s hold %g; allowed: %s", call, name, static_cast<double>(each), allowed));
+        throw usage_error(say("%s: %s holds %g; allowed: %s", call, name, static_cast<double>(each), allowed));
       },
       v);
 }

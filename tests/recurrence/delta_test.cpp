@@ -3,7 +3,7 @@
 #include <string>
 
 #include "../../examples/support/npy.hpp"
-#include "support/dense_recurrences.hpp"
+#include "support/dense_parts.hpp"
 
 using namespace ringfold;
 using namespace dense_recurrences;

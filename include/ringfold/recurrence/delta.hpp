@@ -15,7 +15,7 @@ namespace ringfold {
 template <class T, gating Gates, class Space = host_space>
 struct delta_tensors {
   using element = T;
-  using sum = detail::const_like<T, accumulate_t<std::remove_const_t<T>>>;
+  using sum = detail::sum_like<T>;
   static constexpr bool are_gradients = !std::is_const_v<T>;
   static constexpr std::array<const char*, 5> names = {"dq", "dk", "dv", "dbeta", "dgates"};
   static constexpr std::array<bool, 5> rounded = {true, true, true, false, false};
@@ -36,15 +36,8 @@ struct delta_tensors {
   /// \throws usage_error when a gate is positive, or a beta outside [0, 2], or either not a number.
   void check_numbers(const char* call) const {
     detail::check_gate_signs(call, gates.at);
-    host_stream{}.elementwise(
-        [&](const auto& each) {
-          if (each >= 0 && each <= 2) return;
-          throw usage_error(
-              say("%s: beta holds %g; with keys of length 1 a state stays bounded in [0, 2] only, so "
-                  "that is allowed",
-                  call, static_cast<double>(each)));
-        },
-        beta.at);
+    detail::check_each(call, "betas", beta.at, "from 0 to 2, where keys of length 1 let no state grow",
+                       [](auto each) { return each >= 0 && each <= 2; });
   }
 
   /// As the verbs read or add to them.
@@ -67,7 +60,7 @@ struct delta_tensors {
 template <class T, gating Gates, class Space = host_space>
 struct dplr_tensors {
   using element = T;
-  using sum = detail::const_like<T, accumulate_t<std::remove_const_t<T>>>;
+  using sum = detail::sum_like<T>;
   static constexpr bool are_gradients = !std::is_const_v<T>;
   static constexpr std::array<const char*, 6> names = {"dq", "dk", "dv", "da", "db", "dgates"};
   static constexpr std::array<bool, 6> rounded = {true, true, true, true, true, false};

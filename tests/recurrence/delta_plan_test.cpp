@@ -1,0 +1,198 @@
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "support/dense_recurrences.hpp"
+#include "support/recurrences.hpp"
+
+using namespace ringfold;
+using namespace dense_recurrences;
+
+namespace {
+
+struct result {
+  numbers made;
+  std::vector<counters> forward, backward;
+};
+
+/// Runs a rule as every rank of a layout, forward and then backward; each twice, and the second time counts.
+template <class T, class Rule, class Schedule>
+result run(const experiment& e, const layout& tokens, Schedule schedule, extent chunk) {
+  using A = accumulate_t<T>;
+  auto const& s = e.size;
+  auto const order = sharded::memory_order::bhsd;
+  result all;
+  all.forward.resize(static_cast<std::size_t>(tokens.ranks())), all.backward = all.forward;
+  all.made = e.made;
+  for (auto const member : members(e)) std::fill((all.made.*member).begin(), (all.made.*member).end(), 0.0);
+  std::mutex guard;
+  run_ranks(tokens.ranks(), [&](threads comm) {
+    int const me = comm.rank();
+    counters book;
+    auto const p = make_recurrence<T>(
+        tokens, {.batch = s.batch, .heads = s.heads, .dim = s.dim, .value_dim = s.value_dim}, e.packed, e.scale);
+    auto const over = recurrence(counted(comm, book), schedule, Rule{chunk});
+    auto const mine = [&]<class N>(N, const std::vector<double>& from, extent width) {
+      return from.empty() ? sharded::shard<N>{} : sharded::scatter<N>(from, tokens, me, order, s.batch, s.heads, width);
+    };
+    auto const empty = [&]<class N>(N, extent width) {
+      return sharded::make_shard<N>(order, s.batch, tokens.rows(me), s.heads, width);
+    };
+    auto const q = mine(T{}, e.in.q, s.dim), k = mine(T{}, e.in.k, s.dim), v = mine(T{}, e.in.v, s.value_dim),
+               a = mine(T{}, e.in.a, s.dim), b = mine(T{}, e.in.b, s.dim), dout = mine(T{}, e.in.out, s.value_dim);
+    auto const beta = mine(A{}, e.in.beta, 1);
+    auto const dq = empty(T{}, s.dim), dk = empty(T{}, s.dim), dv = empty(T{}, s.value_dim), da = empty(T{}, s.dim),
+               db = empty(T{}, s.dim), out = empty(T{}, s.value_dim);
+    auto const dbeta = empty(A{}, 1);
+    sharded::shard<A> gates, dgates;
+    auto const gates_in = [&](sharded::shard<A>& memory, const std::vector<double>& from) {
+      if constexpr (Rule::gates == gating::none) {
+        return view<A, 1>{};
+      } else if constexpr (Rule::gates == gating::per_head) {
+        memory.memory.assign(from.begin(), from.end());
+        return dense(memory.memory.data(), s.heads);
+      } else {
+        memory = mine(A{}, from, e.gate_width());
+        if constexpr (Rule::gates == gating::per_token) {
+          return first_of_rows(memory.whole);
+        } else {
+          return memory.whole;
+        }
+      }
+    };
+    auto const g = gates_in(gates, e.in.gates), dg = gates_in(dgates, e.in.gates);
+    std::vector<A> initial(e.in.initial.begin(), e.in.initial.end()), final(e.in.final.begin(), e.in.final.end()),
+        made_final(final.size(), A(7)), made_initial(final.size(), A(7));
+    auto const state = [&](std::vector<A>& of, extent slots = 1) {
+      return dense(of.data(), slots * s.batch, s.heads, s.dim, s.value_dim);
+    };
+
+    recurrence_plan forward(over, p);
+    recurrence_backward_plan backward(over, p);
+    std::vector<A> kept(initial.size() * static_cast<std::size_t>(forward.slots()));
+    auto const entered = state(kept, forward.slots());
+    counters forward_book;
+    for (int i = 0; i < 2; ++i) {
+      typename decltype(forward)::states const states{state(initial), state(made_final), entered};
+      typename decltype(backward)::states const outside{state(final), state(made_initial)};
+      book = {};
+      if constexpr (requires(typename Rule::template inputs<T> x) { x.beta; }) {
+        forward.forward({q, k, v, first_of_rows(beta.whole), g}, out.whole, states);
+        forward_book = book, book = {};
+        backward.backward({q, k, v, first_of_rows(beta.whole), g}, entered, dout,
+                          {dq.whole, dk.whole, dv.whole, first_of_rows(dbeta.whole), dg}, outside);
+      } else {
+        forward.forward({q, k, v, a, b, g}, out.whole, states);
+        forward_book = book, book = {};
+        backward.backward({q, k, v, a, b, g}, entered, dout, {dq.whole, dk.whole, dv.whole, da.whole, db.whole, dg},
+                          outside);
+      }
+    }
+
+    std::lock_guard const lock(guard);
+    all.forward[static_cast<std::size_t>(me)] = forward_book, all.backward[static_cast<std::size_t>(me)] = book;
+    recurrences::put(all.made.out, out.whole, tokens, me), recurrences::put(all.made.q, dq.whole, tokens, me);
+    recurrences::put(all.made.k, dk.whole, tokens, me), recurrences::put(all.made.v, dv.whole, tokens, me);
+    if (e.rule == rule_name::delta) recurrences::put(all.made.beta, dbeta.whole, tokens, me);
+    if (e.rule == rule_name::dplr) {
+      recurrences::put(all.made.a, da.whole, tokens, me), recurrences::put(all.made.b, db.whole, tokens, me);
+    }
+    if (Rule::gates == gating::per_head) {
+      for (std::size_t i = 0; i < all.made.gates.size(); ++i)
+        all.made.gates[i] += static_cast<double>(dgates.memory[i]);
+    } else if (Rule::gates != gating::none) {
+      recurrences::put(all.made.gates, dgates.whole, tokens, me);
+    }
+    tokens.for_each_position(me, [&](extent, extent position) {
+      if (position == 0) all.made.initial.assign(made_initial.begin(), made_initial.end());
+      if (position + 1 == tokens.tokens()) all.made.final.assign(made_final.begin(), made_final.end());
+    });
+  });
+  return all;
+}
+
+/// Ranks 1..5, every layout, with documents, chunks, states and gates drawn for each.
+template <class T, class Rule, class Schedule>
+void check(rule_name rule, Schedule schedule, double allowed) {
+  std::uint64_t draw = 0;
+  for (int ranks = 1; ranks <= 5; ++ranks) {
+    for (int kind = 0; kind < recurrences::layouts; ++kind) {
+      std::mt19937_64 random(++draw);
+      extent const lengths[] = {1, 4, 19, 33}, chunks[] = {1, 3, 8, 64};
+      extent const tokens = lengths[random() % 4], chunk = chunks[random() % 4];
+      auto const packed = recurrences::documents_of(tokens, random);
+      auto const cut = recurrences::layout_of(kind, tokens, ranks, packed, random);
+      experiment const e(rule, Rule::gates, {1 + kind % 2, tokens, 2, 3, 4}, packed, draw);
+      CAPTURE(ranks);
+      CAPTURE(kind);
+      CAPTURE(tokens);
+      CAPTURE(chunk);
+      CHECK(off(e, run<T, Rule>(e, cut, schedule, chunk).made) <= allowed);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("DeltaNet over ranks by a log-step scan of matrices") {
+  check<double, delta_rule<gating::none>>(rule_name::delta, schedule::hillis_steele{}, 1e-13);
+}
+TEST_CASE("Gated DeltaNet over ranks by a chain of states, in float") {
+  check<float, delta_rule<gating::per_token>>(rule_name::delta, schedule::chain{2}, 0x1p-24 * 33);
+}
+TEST_CASE("RWKV-7 over ranks by a chain of states") {
+  check<double, dplr<gating::per_row>>(rule_name::dplr, schedule::chain{}, 1e-13);
+}
+
+TEST_CASE("a chain sends states alone, a log-step scan matrices as well") {
+  for (int ranks = 1; ranks <= 5; ++ranks) {
+    experiment const e(rule_name::delta, gating::none, {2, 11, 3, 4, 5}, documents{11}, 3);
+    auto const cut = contiguous(11, ranks);
+    extent const state = 2 * 3 * 4 * 5 * 8, matrix = 2 * 3 * 4 * 4 * 8;
+    auto const chain = run<double, delta_rule<gating::none>>(e, cut, schedule::chain{}, 4);
+    auto const log_step = run<double, delta_rule<gating::none>>(e, cut, schedule::hillis_steele{}, 4);
+    for (int rank = 0; rank < ranks; ++rank) {
+      auto const at = static_cast<std::size_t>(rank);
+      CHECK(chain.forward[at].total_bytes() == (rank + 1 < ranks ? state : 0));
+      CHECK(chain.backward[at].total_bytes() == (rank > 0 ? state : 0));
+      extent const messages = schedule::hillis_steele{}.messages(ranks, rank),
+                   back = schedule::hillis_steele{}.messages(ranks, ranks - 1 - rank);
+      CHECK(log_step.forward[at].total_bytes() == messages * (state + matrix));
+      CHECK(log_step.backward[at].total_bytes() == back * (state + matrix));
+    }
+  }
+}
+
+TEST_CASE("numbers that a delta rule does not take are refused with one line before anything is sent") {
+  counters book;
+  run_ranks(1, [&](threads plain) {
+    counted comm(plain, book);
+    auto const problem = make_recurrence<double>(contiguous(6, 1), {.batch = 2, .heads = 3, .dim = 4});
+    recurrence_plan run(recurrence(comm, schedule::chain{}, delta_rule<gating::none>{}), problem);
+    std::vector<double> q(144, 1.0), out(144), beta(36, 2.0);
+    auto const rows = [&](std::vector<double>& of) { return dense(of.data(), 2, 6, 3, 4); };
+    auto const text = [&]() -> std::string {
+      try {
+        run.forward({rows(q), rows(q), rows(q), dense(beta.data(), 2, 6, 3), {}}, rows(out));
+      } catch (const usage_error& e) {
+        return e.what();
+      }
+      return "accepted";
+    };
+    CHECK(text() == "accepted");
+    beta[7] = 2.5;
+    CHECK(text() == "forward: betas hold 2.5; allowed: from 0 to 2, where keys of length 1 let no state grow");
+    beta[7] = -0.25;
+    CHECK(text() == "forward: betas hold -0.25; allowed: from 0 to 2, where keys of length 1 let no state grow");
+    beta[7] = NAN;
+    CHECK(text().starts_with("forward: betas hold "));
+    CHECK_THROWS_WITH_AS(recurrence(comm, schedule::chain{}, delta_rule<gating::none>{0}),
+                         "delta_rule: a chunk of 0 tokens; at least 1 is needed", usage_error);
+    dplr_tensors<const double, gating::per_head> gated;
+    double const gates[] = {0, -1, 0.5};
+    gated.gates = dense(gates, 3);
+    CHECK_THROWS_WITH_AS(gated.check_numbers("forward"),
+                         "forward: gates hold 0.5; they are logarithms of decays, so allowed: at most 0", usage_error);
+  });
+  CHECK(book.steps == 0);
+}

@@ -3,7 +3,6 @@
 
 #include <ringfold/kernel/reference.hpp>
 
-#include "support/any_mask.hpp"
 #include "support/coordinates.hpp"
 #include "support/definition.hpp"
 #include "support/lending_hidden.hpp"
@@ -13,7 +12,7 @@ using namespace ringfold;
 
 namespace {
 
-using experiment = schedules::experiment<float, any_mask>;
+using experiment = schedules::experiment<float>;
 using definition::same;
 
 }  // namespace
@@ -24,8 +23,8 @@ TEST_CASE("15. backward works with the keys of each step, and every gradient com
       for (any_mask const& mask : {any_mask(full()), any_mask(causal()), any_mask(window(4, 2))}) {
         CAPTURE(ranks);
         CAPTURE(static_cast<int>(which));
-        coordinates::check(schedules::experiment<double, any_mask>(contiguous(3 * ranks + 1, ranks),
-                                                                   {.heads = 6, .kv_heads = 3, .dim = 2}, mask, 1),
+        coordinates::check(schedules::experiment<double>(contiguous(3 * ranks + 1, ranks),
+                                                         {.heads = 6, .kv_heads = 3, .dim = 2}, mask, 1),
                            which);
       }
     }

@@ -3,14 +3,13 @@
 
 #include <ringfold/kernel/reference.hpp>
 
-#include "support/any_mask.hpp"
 #include "support/definition.hpp"
 
 using namespace ringfold;
 
 namespace {
 
-using experiment = schedules::experiment<float, any_mask>;
+using experiment = schedules::experiment<float>;
 constexpr shape heads_of_all{.batch = 2, .heads = 6, .kv_heads = 2, .dim = 3, .value_dim = 4};
 
 void check_all(const experiment& e) {

@@ -4,7 +4,6 @@
 #include <ringfold/kernel/reference.hpp>
 #include <ringfold/sequence/rotary.hpp>
 
-#include "support/any_mask.hpp"
 #include "support/coordinates.hpp"
 #include "support/definition.hpp"
 
@@ -13,7 +12,7 @@ using namespace ringfold;
 namespace {
 
 constexpr shape heads_of_all{.batch = 2, .heads = 5, .kv_heads = 5, .dim = 3, .value_dim = 4};
-using experiment = schedules::experiment<float, any_mask>;
+using experiment = schedules::experiment<float>;
 
 /// Runs every schedule that has heads enough, forward and backward, against the definition.
 void check_all(const experiment& e) {
@@ -241,7 +240,7 @@ TEST_CASE("12. every number reaches whom it is for and comes back to whom it is 
       std::size_t draw = 0;
       for (auto const which : schedules::names) {
         auto const [heads, kv_heads] = ratios[draw++ % 3];
-        schedules::experiment<double, any_mask> e(
+        schedules::experiment<double> e(
             tokens, {.batch = 3, .heads = heads, .kv_heads = kv_heads, .dim = 2, .value_dim = 3}, causal(), 1);
         for (auto const order : sharded::memory_orders) {
           CAPTURE(ranks);

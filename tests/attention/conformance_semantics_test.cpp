@@ -134,8 +134,8 @@ TEST_CASE("23. and in calls, on every rank, before anything is sent; the communi
 TEST_CASE("26. a rank of padding may hold anything, and its loss be no number: nobody's gradients learn of it") {
   int const ranks = 3;
   extent const n = 12, real = 7;  // the last rank has padding only, the one before some
-  schedules::experiment<float, packed<band>> const clean(contiguous(n, ranks), {.heads = 3, .dim = 4, .value_dim = 5},
-                                                         documents{3, 4} & causal(), 2);
+  schedules::experiment<float> const clean(contiguous(n, ranks), {.heads = 3, .dim = 4, .value_dim = 5},
+                                           documents{3, 4} & causal(), 2);
   definition::cotangents const of(clean);
   for (double const garbage : std::initializer_list<double>{NAN, INFINITY, -INFINITY, 1e300}) {
     auto dirty = clean;

@@ -21,10 +21,7 @@ void check(Kernel kernel, const layout& tokens, schedules::name which, const std
   auto const inside = [parts, within](extent q, extent k) {
     return q < parts.tokens() && parts.at(q) == parts.at(k) && within.allows(q, k);
   };
-  predicate_mask const by_pairs(inside);
-  auto const mask_of = parts & within;
-  schedules::experiment<float, packed<band>> e(tokens, s, mask_of, seed);
-  schedules::experiment<float, std::remove_const_t<decltype(by_pairs)>> plain(tokens, s, by_pairs, seed);
+  schedules::experiment<float> e(tokens, s, parts & within, seed), plain(tokens, s, inside, seed);
   auto const exact = e.exact();
   auto const got = schedules::run(e, which, kernel), same = schedules::run(plain, which, kernel);
   CHECK(oracle::compare(got.o, exact.o).relative < 2e-6);

@@ -21,7 +21,7 @@ constexpr extent tokens = 11, head_count = 4, width = 3;
 // Attention with sinks by its definition: one more term, exp(sink), in every denominator.
 struct definition {
   std::vector<double> q, k, v, sinks;
-  band mask;
+  any_mask mask;
 
   oracle::result forward() const {
     auto made = oracle::attention({1, tokens, tokens, head_count, head_count, width, width}, q, k, v,

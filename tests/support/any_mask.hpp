@@ -36,6 +36,9 @@ class any_mask {
         },
         which_);
   }
+  /// Of a band only.
+  ringfold::extent left() const { return std::get<ringfold::band>(which_).left(); }
+  ringfold::extent right() const { return std::get<ringfold::band>(which_).right(); }
 
  private:
   std::variant<ringfold::band, ringfold::packed<ringfold::band>, by_pairs> which_;

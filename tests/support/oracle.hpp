@@ -36,6 +36,9 @@ struct keep_all {
 struct result {
   std::vector<double> o, lse;
   std::vector<double> o_terms{};  ///< the sizes of the terms of o, added up
+  /// The sizes of the terms of the scores by the weight of each in lse, and of a sum of as many independent roundings
+  /// as there are weights.
+  std::vector<double> lse_terms{};
 };
 
 /// q [batch, query, head, dim], k [batch, key, kv head, dim], v [batch, key, kv head, value_dim], all dense and in the
@@ -48,35 +51,38 @@ result attention(const sizes& s, const std::vector<double>& q, const std::vector
   double const infinity = std::numeric_limits<double>::infinity();
   auto const at = [](const std::vector<double>& all, index i) { return all[static_cast<std::size_t>(i)]; };
   result made;
-  std::vector<double> scores(static_cast<std::size_t>(s.keys));
+  std::vector<double> scores(static_cast<std::size_t>(s.keys)), score_sizes = scores;
   for (index b = 0; b < s.batch; ++b) {
     for (index i = 0; i < s.queries; ++i) {
       for (index h = 0; h < s.heads; ++h) {
         index const kv = h / (s.heads / s.kv_heads);
         double largest = -infinity;
         for (index j = 0; j < s.keys; ++j) {
-          double dot = 0;
+          double dot = 0, size = 0;
           for (index d = 0; d < s.dim; ++d) {
-            dot += at(q, ((b * s.queries + i) * s.heads + h) * s.dim + d) *
-                   at(k, ((b * s.keys + j) * s.kv_heads + kv) * s.dim + d);
+            double const term = at(q, ((b * s.queries + i) * s.heads + h) * s.dim + d) *
+                                at(k, ((b * s.keys + j) * s.kv_heads + kv) * s.dim + d);
+            dot += term, size += std::fabs(term);
           }
+          score_sizes[static_cast<std::size_t>(j)] = size * scale;
           double& score = scores[static_cast<std::size_t>(j)];
           score = allows(i, j) ? score_of(dot * scale, b, h, i, j).score : -infinity;
           if (score > largest) largest = score;
         }
         if (!s.sinks.empty() && at(s.sinks, h) > largest) largest = at(s.sinks, h);
-        double sum = s.sinks.empty() ? 0 : std::exp(at(s.sinks, h) - largest);
+        double sum = s.sinks.empty() ? 0 : std::exp(at(s.sinks, h) - largest), size = 0, count = 0;
         std::vector<double> row(static_cast<std::size_t>(s.value_dim), 0.0), terms = row;
         for (index j = 0; j < s.keys && largest > -infinity; ++j) {
           if (at(scores, j) == -infinity) continue;
           double const weight = std::exp(at(scores, j) - largest), kept = weight * keep(b, h, i, j);
-          sum += weight;
+          sum += weight, count += 1, size += weight * at(score_sizes, j);
           for (index d = 0; d < s.value_dim; ++d) {
             double const term = kept * at(v, ((b * s.keys + j) * s.kv_heads + kv) * s.value_dim + d);
             row[static_cast<std::size_t>(d)] += term, terms[static_cast<std::size_t>(d)] += std::fabs(term);
           }
         }
         made.lse.push_back(sum > 0 ? largest + std::log(sum) : -infinity);
+        made.lse_terms.push_back(sum > 0 ? size / sum + std::sqrt(count) : 0.0);
         for (double const each : row) made.o.push_back(sum > 0 ? each / sum : 0.0);
         for (double const each : terms) made.o_terms.push_back(sum > 0 ? each / sum : 0.0);
       }

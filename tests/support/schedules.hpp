@@ -20,6 +20,8 @@
 #include <ringfold/wrap/counted.hpp>
 
 #include "../../examples/support/traffic.hpp"
+#include "any_mask.hpp"
+#include "either_kernel.hpp"
 #include "oracle.hpp"
 #include "sharded.hpp"
 
@@ -107,7 +109,7 @@ void with(Which which, C comm, Kernel kernel, F f) {
 }
 
 /// A problem over global tensors, dense [batch, token, head, dim].
-template <class T, class Mask = ringfold::band, class Parts = ringfold::unmodified>
+template <class T, class Mask = any_mask, class Parts = ringfold::unmodified>
 struct experiment {
   using element = T;
   layout tokens;                  ///< of the queries
@@ -238,13 +240,25 @@ void run_rank(const E& e, Which which, C comm, Kernel kernel, outcome<T>& all, s
   all.books[static_cast<std::size_t>(rank)] = book;
 }
 
+/// What a kernel is run as: where a schedule has a name, the library's own share a type, so that it is compiled once.
+template <class Which, class Kernel>
+auto compiled(Kernel kernel) {
+  constexpr bool blocked = std::is_same_v<Kernel, ringfold::flash_kernel>;
+  if constexpr (std::is_same_v<Which, name> && (blocked || std::is_same_v<Kernel, ringfold::reference_kernel>)) {
+    return either_kernel{{}, blocked};
+  } else {
+    return kernel;
+  }
+}
+
 /// Runs a schedule on as many thread ranks as the layout has.
 template <class E, class Which, class Kernel, class T = typename E::element>
 outcome<T> run(const E& e, Which which, Kernel kernel, int repeats = 1) {
   auto all = room_for<T>(e);
   std::mutex guard;
-  ringfold::run_ranks(e.tokens.ranks(),
-                      [&](ringfold::threads comm) { run_rank(e, which, comm, kernel, all, guard, repeats); });
+  ringfold::run_ranks(e.tokens.ranks(), [&](ringfold::threads comm) {
+    run_rank(e, which, comm, compiled<Which>(kernel), all, guard, repeats);
+  });
   return all;
 }
 
@@ -346,7 +360,7 @@ backward_outcome<T> run_backward(const E& e, Which which, Kernel kernel, const s
   backward_outcome<T> all(e);
   std::mutex guard;
   ringfold::run_ranks(e.tokens.ranks(), [&](ringfold::threads comm) {
-    run_rank_backward(e, which, comm, kernel, dout, dlse, all, guard, repeats);
+    run_rank_backward(e, which, comm, compiled<Which>(kernel), dout, dlse, all, guard, repeats);
   });
   return all;
 }
@@ -369,5 +383,19 @@ bool expected_backward(const experiment<T>& e, name which, int rank, ringfold::e
     default: return false;
   }
 }
+
+// What most tests run is compiled once, in tests/attention/runs.
+#define RINGFOLD_TEST_RUNS(declared, T)                                                                      \
+  declared template void run_rank(const experiment<T>&, name, ringfold::threads, either_kernel, outcome<T>&, \
+                                  std::mutex&, int);                                                         \
+  declared template void run_rank_backward(const experiment<T>&, name, ringfold::threads, either_kernel,     \
+                                           const std::vector<double>&, const std::vector<double>&,           \
+                                           backward_outcome<T>&, std::mutex&, int);
+#ifdef RINGFOLD_TEST_RUNS_ELSEWHERE
+RINGFOLD_TEST_RUNS(extern, float)
+RINGFOLD_TEST_RUNS(extern, double)
+RINGFOLD_TEST_RUNS(extern, ringfold::bf16)
+RINGFOLD_TEST_RUNS(extern, ringfold::f16)
+#endif
 
 }  // namespace schedules

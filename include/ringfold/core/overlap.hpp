@@ -7,10 +7,11 @@
 
 namespace ringfold::detail {
 
-/// The first byte of a view and the one behind its last; equal when it is empty.
+/// The first byte of a view and the one behind its last; equal when it is empty or has no memory.
 template <class T, int Rank, class Space>
 void byte_range(const view<T, Rank, Space>& v, const char*& begin, const char*& end) {
   begin = end = reinterpret_cast<const char*>(v.data);
+  if (v.data == nullptr) return;
   for (int axis = 0; axis < Rank; ++axis) {
     if (v.extents[axis] == 0) return;
   }

@@ -1,0 +1,5 @@
+#include <schedules.hpp>
+
+namespace schedules {
+RINGFOLD_TEST_RUNS(, float)
+}  // namespace schedules

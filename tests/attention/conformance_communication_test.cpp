@@ -1,3 +1,4 @@
+// sanitize: threads
 // Conformance, communication: cases that implementations of sequence parallelism have failed.
 #include <doctest/doctest.h>
 

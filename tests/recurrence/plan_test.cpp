@@ -1,3 +1,4 @@
+// sanitize: threads
 #include <ringfold/recurrence/plan.hpp>
 
 #include <doctest/doctest.h>

@@ -8,6 +8,7 @@
 
 /// Either kernel, chosen at run time: so that schedules are compiled once for both.
 struct either_kernel : ringfold::local_attention {
+  static constexpr bool closes_in_any_base = true;
   bool blocked = false;
 
   template <class S, class B>

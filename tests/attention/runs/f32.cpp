@@ -1,3 +1,4 @@
+// sanitize: threads
 #include <schedules.hpp>
 
 namespace schedules {

@@ -271,6 +271,13 @@ TEST_CASE("outputs whose elements share memory, and scratch at no address, are r
                          alias_error);
     out = transposed(dense(b.data(), 1, 2, 6, 4), row_axis, head_axis);
     run.forward(q, q, q, out);
+    // Side by side in one packed tensor they share none.
+    std::vector<float> together(6 * 4 * 2 * 4, 1);
+    auto const packed = dense(together.data(), 1, 6, 8, 4);
+    auto const part = [&](extent first) { return slice(packed, head_axis, first, 2); };
+    run.forward(part(0), part(2), part(4), part(6));
+    CHECK_THROWS_WITH_AS(run.forward(part(0), part(2), part(4), part(5)),
+                         "forward: out overlaps v; outputs need memory of their own", alias_error);
     CHECK_THROWS_WITH_AS(plan(ring(comm, reference_kernel{}), run.described(), nullptr, 4096),
                          doctest::Contains("scratch at no address"), usage_error);
   });

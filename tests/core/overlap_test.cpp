@@ -36,7 +36,7 @@ TEST_CASE("views of equal strides overlap when they share an element, told witho
     for (int axis : {2, 0, 1}) {
       a.extents[axis] = 1 + random() % 3, b.extents[axis] = 1 + random() % 3;
       a.strides[axis] = b.strides[axis] = random() % 2 == 0 ? stride : -stride;
-      stride = stride * (1 + static_cast<extent>(random() % 4)) + random() % 2;
+      stride = stride * (1 + static_cast<extent>(random() % 4)) + static_cast<extent>(random() % 2);
     }
     extent const moved = static_cast<extent>(random() % 40) - 20;
     auto const elements = [](const view<int, 3>& of, extent from) {

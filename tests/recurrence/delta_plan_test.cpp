@@ -134,6 +134,26 @@ void check(rule_name rule, Schedule schedule, double allowed) {
 
 }  // namespace
 
+TEST_CASE("a delta rule over ranks") {
+  run_ranks(4, [](threads comm) {
+    std::vector<float> q(16 * 2 * 4), k(q), v(q), out(q), beta(16 * 2, 1), gates(beta.size(), -0.5f);
+    for (std::size_t i = 0; i < q.size(); i += 4) q[i] = k[i] = 1, v[i] = static_cast<float>(comm.rank());
+    auto const tokens = [](std::vector<float>& of) { return dense(of.data(), 1, 16, 2, 4); };
+    auto const numbers = [](std::vector<float>& of) { return dense(of.data(), 1, 16, 2); };
+    //! [delta]
+    // Gated DeltaNet on 4 ranks of 16 tokens: a beta and a gate for each token and head.
+    auto const problem = make_recurrence<float>(contiguous(64, comm.size()), {.heads = 2, .dim = 4});
+    recurrence_plan run(recurrence(comm, schedule::chain{2}, delta_rule<gating::per_token>{}), problem);
+    run.forward({tokens(q), tokens(k), tokens(v), numbers(beta), numbers(gates)}, tokens(out));
+    //! [delta]
+    // All keys are the same, of length 1, and beta is 1: a token takes back all that was written before its own value.
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      float const wanted = v[i] / 2;
+      if (!(std::fabs(out[i] - wanted) < 1e-6f)) throw usage_error(say("%g", static_cast<double>(out[i])));
+    }
+  });
+}
+
 TEST_CASE("DeltaNet over ranks by a log-step scan of matrices") {
   check<double, delta_rule<gating::none>>(rule_name::delta, schedule::hillis_steele{}, 1e-13);
 }

@@ -126,11 +126,13 @@ struct dplr_terms : dense_terms<Gates> {
 /// Gates none: DeltaNet; by token: Gated DeltaNet; by row: Kimi Delta Attention (KDA). A beta is in [0, 2]; where
 /// beta k^T k is at most 2 no transition lets a state grow, and keys are commonly normalised.
 /// The plan's inputs are {q, k, v, beta, gates}, gates {} where there are none.
-/// **Cost** of a token about 2 chunk (2 dim + value_dim) + 3 dim value_dim multiply-adds, and as much again with dim for
-/// value_dim to make the matrix of the shard's element: it is made once, beside all others, and a state passes a rank
-/// in dim^2 value_dim, whatever the number of tokens. Schedules that hand on states (schedule::chain) send no matrix.
+/// **Cost** of a token 2 chunk (dim + value_dim) + 4 dim value_dim multiply-adds, and for the shard's element
+/// chunk (3/2 dim + value_dim) + dim (2 dim + 3 value_dim). The element has its matrix for every schedule: made beside
+/// all others, it lets a state pass a rank in dim^2 value_dim, however many tokens there are. Schedules that hand on
+/// states (schedule::chain) send no matrix.
 /// **Memory** a chunk of one head, and a state with a matrix; backward also the states before the chunks of one head.
 /// **Overlap** with the scan is what queries read of keys; the rest needs the state, and is done once.
+/// \snippet recurrence/delta_plan_test.cpp delta
 /// Source: DeltaNet (Yang et al., 2024), Gated DeltaNet (Yang et al., 2025), Kimi Linear (2025).
 template <gating Gates>
 using delta_rule = chunkwise<detail::delta_terms<Gates>>;

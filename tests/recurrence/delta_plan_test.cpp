@@ -201,11 +201,11 @@ TEST_CASE("numbers that a delta rule does not take are refused with one line bef
     };
     CHECK(text() == "accepted");
     beta[7] = 2.5;
-    CHECK(text() == "forward: betas hold 2.5; allowed: from 0 to 2, where keys of length 1 let no state grow");
+    CHECK(text() == "forward: beta holds 2.5; allowed: from 0 to 2, where keys of length 1 let no state grow");
     beta[7] = -0.25;
-    CHECK(text() == "forward: betas hold -0.25; allowed: from 0 to 2, where keys of length 1 let no state grow");
+    CHECK(text() == "forward: beta holds -0.25; allowed: from 0 to 2, where keys of length 1 let no state grow");
     beta[7] = NAN;
-    CHECK(text().starts_with("forward: betas hold "));
+    CHECK(text().starts_with("forward: beta holds "));
     CHECK_THROWS_WITH_AS(recurrence(comm, schedule::chain{}, delta_rule<gating::none>{0}),
                          "delta_rule: a chunk of 0 tokens; at least 1 is needed", usage_error);
     dplr_tensors<const double, gating::per_head> gated;

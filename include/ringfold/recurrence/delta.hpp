@@ -36,7 +36,7 @@ struct delta_tensors {
   /// \throws usage_error when a gate is positive, or a beta outside [0, 2], or either not a number.
   void check_numbers(const char* call) const {
     detail::check_gate_signs(call, gates.at);
-    detail::check_each(call, "betas", beta.at, "from 0 to 2, where keys of length 1 let no state grow",
+    detail::check_each(call, "beta", beta.at, "from 0 to 2, where keys of length 1 let no state grow",
                        [](auto each) { return each >= 0 && each <= 2; });
   }
 

@@ -113,6 +113,18 @@ void check_memory(const ringfold::shape& s, extent tokens, dtype type) {
   }
 }
 
+/// Whether every rank holds whole chunks, of which the sequence's last may be shorter.
+bool in_whole_chunks(const ringfold::layout& tokens, extent chunk) {
+  for (int rank = 0; rank < tokens.ranks(); ++rank) {
+    for (const ringfold::segment& each : tokens.segments(rank)) {
+      extent const end = each.first + each.count;
+      bool const adjacent = each.step == 1 || each.count == 1 || chunk == 1;
+      if (!adjacent || each.first % chunk != 0 || (end % chunk != 0 && end != tokens.tokens())) return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 inputs load(const options& o) {
@@ -164,7 +176,17 @@ inputs load(const options& o) {
   check_memory(s, std::max(queries, keys), e.type);
   e.tokens = layout_of(o, queries);
   e.keys = o.queries == 0 ? e.tokens : layout_of(o, tokens);
+  if (o.chunk > 0 && !(in_whole_chunks(e.tokens, o.chunk) && in_whole_chunks(e.keys, o.chunk))) {
+    refuse(
+        fmt::format("--layout {}: it cuts chunks of {} tokens; allowed with --order {}: contiguous, zigzag, striped, "
+                    "or multiples of {}",
+                    o.layout_text, o.chunk, o.order, o.chunk));
+  }
   if (o.prefix > 0) e.keys = ringfold::appended(layout_of(o, o.prefix), e.keys);
+  if (o.chunk > 0 && !in_whole_chunks(e.keys, o.chunk)) {
+    refuse(fmt::format("--prefix {}: it ends within a chunk; allowed with --order {}: multiples of {}", o.prefix,
+                       o.order, o.chunk));
+  }
   e.mask.band = ringfold::bottom_right(o.mask, queries, keys);
   if (!o.documents.empty()) {
     ringfold::documents const parts{ringfold::span<const extent>(o.documents.data(), o.documents.size())};

@@ -179,6 +179,11 @@ TEST_CASE("features that cannot be are refused with one line") {
   refused("--order slow", "--order slow: allowed: fast, canonical[:CHUNK]");
   refused("--order canonical --schedule split_kv",
           "--schedule split_kv: it does not keep to one order; allowed: --order fast");
+  refused("--order canonical:3 --layout striped:4",
+          "--layout striped:4: it cuts chunks of 3 tokens; allowed with --order canonical:3: contiguous, zigzag, "
+          "striped, or multiples of 3");
+  refused("--order canonical:5 --prefix 7",
+          "--prefix 7: it ends within a chunk; allowed with --order canonical:5: multiples of 5");
   refused("--dropout 1", "--dropout 1: allowed: numbers from 0 to below 1");
   refused("--documents 5,x", "--documents 5,x: allowed: L1,L2,... with whole numbers from 0 to 2147483647");
   refused("--documents 5,16", "--documents 5,16: 21 tokens; allowed: at most the 20 of the sequence");

@@ -1,8 +1,5 @@
 #include <doctest/doctest.h>
 
-#include <string>
-
-#include "../../examples/support/npy.hpp"
 #include "support/dense_parts.hpp"
 
 using namespace ringfold;
@@ -26,42 +23,7 @@ void for_each_experiment(F f) {
   }
 }
 
-/// A case of tests/golden/recurrence.
-experiment golden(const std::string& name, rule_name rule, gating gates, extents size) {
-  experiment e(rule, gates, size, documents{size.tokens}, 1);
-  e.scale = 1 / std::sqrt(static_cast<double>(size.dim));
-  auto const file = examples::read_npy(RINGFOLD_SOURCE_DIR "/tests/golden/recurrence/" + name + ".npy");
-  auto rest = file.elements<double>();
-  auto const take = [&](auto... each) {
-    auto const one = [&](std::vector<double>& to) {
-      REQUIRE(rest.size() >= to.size());
-      std::copy_n(rest.begin(), to.size(), to.begin());
-      rest = rest.subspan(to.size());
-    };
-    (one(*each), ...);
-  };
-  auto& x = e.in;
-  auto& y = e.made;
-  take(&x.q, &x.k, &x.v, &x.gates, &x.beta, &x.a, &x.b, &x.initial, &x.out, &x.final);
-  take(&y.out, &y.final, &y.q, &y.k, &y.v, &y.gates, &y.beta, &y.a, &y.b, &y.initial);
-  REQUIRE(rest.empty());
-  return e;
-}
-
 }  // namespace
-
-TEST_CASE("the authors' references of DeltaNet, Gated DeltaNet, KDA and RWKV-7 in float64") {
-  for (auto const& e : {golden("delta", rule_name::delta, gating::none, {2, 14, 2, 5, 3}),
-                        golden("gated_delta", rule_name::delta, gating::per_token, {1, 21, 2, 6, 4}),
-                        golden("kda", rule_name::delta, gating::per_row, {1, 21, 2, 6, 4}),
-                        golden("rwkv7", rule_name::dplr, gating::per_row, {1, 14, 2, 6, 4})}) {
-    CHECK(off(e, e.define(e.in)) <= 1e-13);
-    for (extent const chunk : {1, 4, 64}) {
-      CHECK(off(e, run<double>(e, chunk, {e.size.tokens})) <= 1e-13);
-      CHECK(off(e, run<double>(e, chunk, {5, 0, 1, e.size.tokens - 6})) <= 1e-13);
-    }
-  }
-}
 
 TEST_CASE("the definitions' gradients are central differences of their results") {
   for (auto const rule : {rule_name::delta, rule_name::dplr}) {

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "../../examples/support/npy.hpp"
+#include "support/golden_recurrence.hpp"
 #include "support/recurrences.hpp"
 
 using namespace ringfold;
@@ -15,19 +15,12 @@ experiment golden(const std::string& name, layout tokens, extents size, gating g
   documents const one{tokens.tokens()};
   experiment e(std::move(tokens), one, size, gates, 1);
   e.scale = scale;
-  auto const file = examples::read_npy(RINGFOLD_SOURCE_DIR "/tests/golden/recurrence/" + name + ".npy");
-  auto rest = file.elements<double>();
-  auto const take = [&](std::vector<double>& to) {
-    REQUIRE(rest.size() >= to.size());
-    std::copy_n(rest.begin(), to.size(), to.begin());
-    rest = rest.subspan(to.size());
-  };
-  for (auto* each : {&e.in.q, &e.in.k, &e.in.v, &e.in.gates, &e.in.initial, &e.in.out, &e.in.final}) take(*each);
+  golden_recurrence file(name);
+  auto &x = e.in, &y = e.made;
+  file.take(x.q, x.k, x.v, x.gates, x.initial, x.out, x.final);
   e.define();  // for the sizes of terms
-  for (auto* each : {&e.made.out, &e.made.final, &e.made.q, &e.made.k, &e.made.v, &e.made.gates, &e.made.initial}) {
-    take(*each);
-  }
-  REQUIRE(rest.empty());
+  file.take(y.out, y.final, y.q, y.k, y.v, y.gates, y.initial);
+  file.end();
   return e;
 }
 

@@ -207,11 +207,15 @@ TEST_CASE("the authors' reference of RWKV-7 in float64, over ranks") {
 
 TEST_CASE("a chain sends states alone, a log-step scan matrices as well") {
   for (int ranks = 1; ranks <= 5; ++ranks) {
-    experiment const e(rule_name::delta, gating::none, {2, 11, 3, 4, 5}, documents{11}, 3);
     auto const cut = contiguous(11, ranks);
     extent const state = 2 * 3 * 4 * 5 * 8, matrix = 2 * 3 * 4 * 4 * 8;
-    auto const chain = run<double, delta_rule<gating::none>>(e, cut, schedule::chain{}, 4);
-    auto const log_step = run<double, delta_rule<gating::none>>(e, cut, schedule::hillis_steele{}, 4);
+    auto const drawn = [](rule_name rule, gating gates) {
+      return experiment(rule, gates, {2, 11, 3, 4, 5}, documents{11}, 3);
+    };
+    auto const chain =
+        run<double, dplr<gating::per_row>>(drawn(rule_name::dplr, gating::per_row), cut, schedule::chain{}, 4);
+    auto const log_step =
+        run<double, delta_rule<gating::none>>(drawn(rule_name::delta, gating::none), cut, schedule::hillis_steele{}, 4);
     for (int rank = 0; rank < ranks; ++rank) {
       auto const at = static_cast<std::size_t>(rank);
       CHECK(chain.forward[at].total_bytes() == (rank + 1 < ranks ? state : 0));
@@ -228,32 +232,30 @@ TEST_CASE("numbers that a delta rule does not take are refused with one line bef
   counters book;
   run_ranks(1, [&](threads plain) {
     counted comm(plain, book);
-    auto const problem = make_recurrence<double>(contiguous(6, 1), {.batch = 2, .heads = 3, .dim = 4});
-    recurrence_plan run(recurrence(comm, schedule::chain{}, delta_rule<gating::none>{}), problem);
-    std::vector<double> q(144, 1.0), out(144), beta(36, 2.0);
-    auto const rows = [&](std::vector<double>& of) { return dense(of.data(), 2, 6, 3, 4); };
+    auto const problem = make_recurrence<float>(contiguous(6, 1), {.batch = 2, .heads = 3, .dim = 4});
+    recurrence_plan run(recurrence(comm, schedule::chain{}, delta_rule<gating::per_token>{}), problem);
+    std::vector<float> q(144, 1.0f), out(144), beta(36, 2.0f), gates(36);
+    auto const rows = [&](std::vector<float>& of) { return dense(of.data(), 2, 6, 3, 4); };
+    auto const numbers = [&](std::vector<float>& of) { return dense(of.data(), 2, 6, 3); };
     auto const text = [&]() -> std::string {
       try {
-        run.forward({rows(q), rows(q), rows(q), dense(beta.data(), 2, 6, 3), {}}, rows(out));
+        run.forward({rows(q), rows(q), rows(q), numbers(beta), numbers(gates)}, rows(out));
       } catch (const usage_error& e) {
         return e.what();
       }
       return "accepted";
     };
     CHECK(text() == "accepted");
-    beta[7] = 2.5;
+    beta[7] = 2.5f;
     CHECK(text() == "forward: beta holds 2.5; allowed: from 0 to 2, where keys of length 1 let no state grow");
-    beta[7] = -0.25;
+    beta[7] = -0.25f;
     CHECK(text() == "forward: beta holds -0.25; allowed: from 0 to 2, where keys of length 1 let no state grow");
     beta[7] = NAN;
     CHECK(text().starts_with("forward: beta holds "));
-    CHECK_THROWS_WITH_AS(recurrence(comm, schedule::chain{}, delta_rule<gating::none>{0}),
+    CHECK_THROWS_WITH_AS(recurrence(comm, schedule::chain{}, delta_rule<gating::per_token>{0}),
                          "delta_rule: a chunk of 0 tokens; at least 1 is needed", usage_error);
-    dplr_tensors<const double, gating::per_head> gated;
-    double const gates[] = {0, -1, 0.5};
-    gated.gates = dense(gates, 3);
-    CHECK_THROWS_WITH_AS(gated.check_numbers("forward"),
-                         "forward: gates hold 0.5; they are logarithms of decays, so allowed: at most 0", usage_error);
+    beta[7] = 2, gates[5] = 0.5f;
+    CHECK(text() == "forward: gates hold 0.5; they are logarithms of decays, so allowed: at most 0");
   });
   CHECK(book.steps == 0);
 }

@@ -102,9 +102,9 @@ inline layout layout_of(int kind, extent tokens, int ranks, std::mt19937_64& ran
   return uneven(tokens, lengths);
 }
 
-/// Runs a rule by a chain in pieces and by a log-step schedule over 1 to 5 ranks and every kind of layout, and calls
-/// f(experiment, what the chain made, what the other made).
-template <class T, class F, class Spec>
+/// Runs a rule by a chain in pieces and by a log-step schedule or another over 1 to 5 ranks and every kind of layout, and
+/// calls f(experiment, what the chain made, what the other made).
+template <class T, class Other = schedule::doubling_123, class F, class Spec>
 void for_each_layout(Spec spec, F f) {
   std::uint64_t draw = 0;
   for (documents const& packed : {documents{17}, documents{5, 0, 1, 8, 3}, documents{1}}) {
@@ -114,8 +114,7 @@ void for_each_layout(Spec spec, F f) {
         std::mt19937_64 random(++draw);
         auto const tokens = layout_of(kind, e.tokens, ranks, random);
         auto const order = sharded::memory_orders[random() % 5];
-        f(e, run_over_ranks<T>(e, tokens, schedule::chain{2}, order),
-          run_over_ranks<T>(e, tokens, schedule::doubling_123{}, order));
+        f(e, run_over_ranks<T>(e, tokens, schedule::chain{2}, order), run_over_ranks<T>(e, tokens, Other{}, order));
       }
     }
   }

@@ -1,52 +1,17 @@
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iostream>
 #include <sstream>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "report.hpp"
+#include "support/output.hpp"
 
 #include <ringfold/wrap/trace_json.hpp>
 
 namespace compare_schedules {
 
-using ringfold::say;
+using ringfold::examples::write;
 using ordered = nlohmann::ordered_json;
-
-namespace {
-
-void write(const std::string& file, const std::string& text) {
-  if (file == "-") {
-    std::cout << text << std::flush;
-    if (!std::cout) throw ringfold::error(say("--json -: the standard output cannot be written"));
-    return;
-  }
-  errno = 0;
-  std::ofstream out(file, std::ios::binary);
-  out << text;
-  out.close();
-  if (!out) throw ringfold::error(say("%s: cannot be written (%s)", file.c_str(), std::strerror(errno)));
-}
-
-}  // namespace
-
-void check_writable(const char* argument, const std::string& file) {
-  if (file.empty() || file == "-") return;
-  std::error_code ignored;
-  bool const there = std::filesystem::exists(file, ignored);
-  errno = 0;
-  bool const opened = std::ofstream(file, std::ios::binary | std::ios::app).is_open();
-  int const why = errno;
-  if (opened && !there) std::filesystem::remove(file, ignored);
-  if (!opened) {
-    throw ringfold::usage_error(say("%s %s: cannot be written (%s); allowed: a file in a folder that exists", argument,
-                                    file.c_str(), std::strerror(why)));
-  }
-}
 
 void write_json(const std::string& file, const options& o, const experiment& e, const std::vector<result>& results) {
   ordered all = ordered::array();

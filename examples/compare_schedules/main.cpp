@@ -9,6 +9,7 @@
 
 #include "collect.hpp"
 #include "report.hpp"
+#include "support/output.hpp"
 #include "world.hpp"
 
 #ifdef RINGFOLD_WITH_MPI
@@ -68,7 +69,8 @@ struct call_to_run {
   call_to_run(int argc, char** argv, launched started) : o(parse(argc, argv, started)) {
     if (o.help) return;
     in = load(o);
-    if (started.rank == 0) check_writable("--json", o.json), check_writable("--trace", o.trace);
+    if (started.rank != 0) return;
+    ringfold::examples::check_writable("--json", o.json), ringfold::examples::check_writable("--trace", o.trace);
   }
 };
 

@@ -30,9 +30,6 @@ class table {
   bool processes_;
 };
 
-/// \throws ringfold::usage_error when a file cannot be written; a file that was not there is not there afterwards.
-void check_writable(const char* argument, const std::string& file);
-
 /// Writes the results; "-" is the standard output. \throws ringfold::error when it cannot.
 void write_json(const std::string& file, const options& o, const experiment& e, const std::vector<result>& results);
 

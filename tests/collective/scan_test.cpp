@@ -42,6 +42,14 @@ void check_all(Schedule schedule) {
   });
 }
 
+/// A schedule may bring a scan of its own.
+struct own_schedule {
+  template <class G, class C>
+  using scan = chain_scan<G, C>;
+};
+static_assert(
+    std::is_same_v<scan_of<own_schedule, scans::any_affine, threads>, chain_scan<scans::any_affine, threads>>);
+
 }  // namespace
 
 TEST_CASE("states handed on, whole and in pieces, are the serial recurrence bit for bit") {

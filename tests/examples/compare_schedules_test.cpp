@@ -15,55 +15,20 @@ TEST_CASE("compare_schedules is not built here") { MESSAGE("needs CLI11 and nloh
 #include <string>
 #include <vector>
 
-#include <sys/wait.h>
-
 #include <nlohmann/json.hpp>
 
 #include "../../examples/support/npy.hpp"
+#include "support/program.hpp"
 
 namespace {
 
 using nlohmann::json;
 namespace fs = std::filesystem;
-
-/// A directory of this test alone, removed with everything in it.
-class temporary_directory {
- public:
-  temporary_directory() : path_((fs::temp_directory_path() / "ringfold-compare-XXXXXX").string()) {
-    REQUIRE(mkdtemp(path_.data()) != nullptr);
-  }
-  ~temporary_directory() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  temporary_directory(const temporary_directory&) = delete;
-  temporary_directory& operator=(const temporary_directory&) = delete;
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  std::size_t files() const { return static_cast<std::size_t>(std::distance(fs::directory_iterator(path_), {})); }
-
- private:
-  std::string path_;
-};
-
-std::string text_of(const std::string& file) {
-  std::ifstream in(file);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-struct outcome {
-  int code = -1;
-  std::string out, err;
-};
+using programs::outcome, programs::temporary_directory, programs::text_of;
 
 /// Runs a command line; launcher goes before the program.
 outcome run(const std::string& arguments, const std::string& launcher = "") {
-  temporary_directory const where;
-  std::string const command = launcher + " " RINGFOLD_COMPARE_SCHEDULES " " + arguments + " >" + (where / "out") +
-                              " 2>" + (where / "err") + " </dev/null";
-  int const status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(where / "out"), text_of(where / "err")};
+  return programs::run(launcher + " " RINGFOLD_COMPARE_SCHEDULES " " + arguments);
 }
 
 /// Runs and reads what --json - wrote; the run must be right.

@@ -29,6 +29,11 @@ template <class G, class C>
 struct scan_by<schedule::all_to_all, G, C> {
   using type = all_to_all_scan<G, C>;
 };
+template <class Schedule, class G, class C>
+  requires requires { typename Schedule::template scan<G, C>; }
+struct scan_by<Schedule, G, C> {
+  using type = typename Schedule::template scan<G, C>;
+};
 template <class Inner, class Outer, class G, class C>
 struct scan_by<schedule::two_level<Inner, Outer>, G, C> {
   using type = two_level_scan<schedule::two_level<Inner, Outer>, typename scan_by<Outer, G, C>::type, G, C>;
@@ -36,8 +41,8 @@ struct scan_by<schedule::two_level<Inner, Outer>, G, C> {
 
 }  // namespace detail
 
-/// The scan of a schedule: a chain_scan where it hands states on, a gather_scan where it gathers elements, else what is
-/// named like it, and for the others a monoid_scan.
+/// The scan of a schedule: its own `template scan<G, C>` where it has one; a chain_scan where it hands states on, a
+/// gather_scan where it gathers elements, else what is named like it, and for the others a monoid_scan.
 template <class Schedule, class G, communicator C>
 using scan_of = typename detail::scan_by<Schedule, G, C>::type;
 

@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <exception>
+#include <new>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "options.hpp"
+#include "support/output.hpp"
+#include "verdict.hpp"
+
+namespace compare_scans {
+namespace {
+
+double median(std::vector<double> of) {
+  std::sort(of.begin(), of.end());
+  std::size_t const half = of.size() / 2;
+  return of.size() % 2 == 1 ? of[half] : (of[half - 1] + of[half]) / 2;
+}
+
+nlohmann::ordered_json as_json(const result& r, const options& o) {
+  experiment const& e = o.of_any_rule;
+  nlohmann::ordered_json one{{"rule", r.of->name},
+                             {"schedule", r.by.name},
+                             {"ranks", o.ranks},
+                             {"seq", e.seq},
+                             {"batch", e.batch},
+                             {"heads", e.heads},
+                             {"dim", e.dim},
+                             {"value_dim", e.value_dim},
+                             {"chunk", e.chunk},
+                             {"documents", e.packed.count()},
+                             {"rounds", r.did.forward.rounds},
+                             {"rounds_expected", r.rounds_expected},
+                             {"bytes_sent_max", r.did.forward.bytes},
+                             {"bytes_expected", r.bytes_expected},
+                             {"expected_is_at_most", r.at_most},
+                             {"order_preserving", r.by.keeps_order()},
+                             {"bits_of_a_chain", r.order_kept},
+                             {"max_abs_error", r.off.out},
+                             {"max_abs_error_allowed", r.allowed.out},
+                             {"seconds_median", median(r.did.forward.seconds)},
+                             {"seconds", r.did.forward.seconds},
+                             {"right", r.wrong.empty()}};
+  if (std::string(r.by.name) == "pipelined_chain") one["pieces"] = o.pieces;
+  if (std::string(r.by.name) == "two_level") one["ranks_per_node"] = o.ranks_per_node;
+  if (e.backward) {
+    one["grad_max_abs_error"] = r.off.gradient();
+    one["rounds_backward"] = r.did.backward.rounds;
+    one["bytes_sent_max_backward"] = r.did.backward.bytes;
+    one["seconds_median_backward"] = median(r.did.backward.seconds);
+  }
+  return one;
+}
+
+constexpr const char* columns = "{:<10} {:<18} {:>7} {:>9} {:>14} {:>14} {:>6} {:>10} {:>10} {:>9}\n";
+
+void print_head() {
+  fmt::print(columns, "rule", "schedule", "rounds", "expected", "sent max, KiB", "expected, KiB", "order", "max error",
+             "grad error", "ms");
+}
+void print(const result& r, const experiment& e) {
+  auto const kibibytes = [](extent bytes) { return fmt::format("{:.4g}", static_cast<double>(bytes) / 1024); };
+  fmt::print(columns, r.of->name, r.by.name, r.did.forward.rounds, r.rounds_expected, kibibytes(r.did.forward.bytes),
+             kibibytes(r.bytes_expected), r.by.keeps_order() ? "kept" : "other", fmt::format("{:.2e}", r.off.out),
+             e.backward ? fmt::format("{:.2e}", r.off.gradient()) : "",
+             fmt::format("{:.2f}", 1e3 * median(r.did.forward.seconds)));
+}
+
+int run(const options& o) {
+  bool right = true;
+  bool const shown = o.json != "-";
+  auto results = nlohmann::ordered_json::array();
+  experiment const& shape = o.of_any_rule;
+  if (shown) {
+    fmt::print("{} tokens on {} ranks, {} heads of {} x {}, chunks of {}{}\n", shape.seq, o.ranks, shape.heads,
+               shape.dim, shape.value_dim, shape.chunk,
+               shape.packed.count() > 1 ? "; between documents less is sent than is expected at most" : "");
+    print_head();
+  }
+  for (const rule* of : o.rules) {
+    experiment e = shape;
+    e.gates = of->gates;
+    e.in = draw(e, o.seed);
+    exact_tensors const wanted = define(e);
+    experiment once = e;
+    once.repeats = 1;
+    any_schedule const chain{"chain", schedule::chain{}};
+    errors const alone = distance(of->run(once, chain, 1).made, wanted);
+    outcome const in_order = of->run(once, chain, o.ranks);
+    for (const any_schedule& by : o.schedules) {
+      result const r = judge(e, *of, by, o.ranks, of->run(e, by, o.ranks), wanted, alone, in_order);
+      if (shown) print(r, e);
+      if (!r.wrong.empty()) fmt::print(stderr, "compare_scans: {} by {}: {}\n", of->name, by.name, r.wrong);
+      right = right && r.wrong.empty();
+      results.push_back(as_json(r, o));
+    }
+  }
+  if (!o.json.empty()) ringfold::examples::write(o.json, results.dump(2) + "\n");
+  return right ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace compare_scans
+
+int main(int argc, char** argv) {
+  auto const complain = [](const char* why) { fmt::print(stderr, "compare_scans: {}\n", why); };
+  try {
+    auto const o = compare_scans::parse(argc, argv);
+    return o.help ? 0 : compare_scans::run(o);
+  } catch (const ringfold::usage_error& e) {
+    complain(e.what());
+    return 2;
+  } catch (const std::bad_alloc&) {
+    complain("out of memory; a smaller --seq, --batch, --heads or --dim needs less");
+  } catch (const std::exception& e) {
+    complain(e.what());
+  }
+  return 1;
+}

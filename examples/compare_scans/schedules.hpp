@@ -1,0 +1,90 @@
+#pragma once
+
+#include <memory>
+#include <variant>
+
+#include <ringfold/collective/scan.hpp>
+
+/// \file
+/// Schedules by name, chosen at run time: a rule is compiled once for all of them.
+
+namespace compare_scans {
+
+namespace schedule = ringfold::schedule;
+using ringfold::extent;
+
+template <class G, class C>
+class any_scan;
+
+/// Any of the schedules, as a schedule.
+struct any_schedule {
+  template <class G, class C>
+  using scan = any_scan<G, C>;
+
+  const char* name;
+  std::variant<schedule::chain, schedule::gather_ring, schedule::gather_bruck, schedule::all_to_all,
+               schedule::hillis_steele, schedule::doubling_123, schedule::recursive_doubling,
+               schedule::two_level<schedule::doubling_123, schedule::chain>>
+      which;
+
+  int rounds(int slots) const {
+    return std::visit([&](const auto& s) { return s.rounds(slots); }, which);
+  }
+  /// The most that one of the ranks sends.
+  extent most_bytes(int slots, const schedule::scan_sizes& of) const {
+    extent most = 0;
+    for (int slot = 0; slot < slots; ++slot) {
+      extent const bytes = std::visit([&](const auto& s) { return s.bytes(slots, slot, of); }, which);
+      most = bytes > most ? bytes : most;
+    }
+    return most;
+  }
+  bool keeps_order() const {
+    return std::visit([](const auto& s) { return s.keeps_order; }, which);
+  }
+};
+
+/// The scan of whichever schedule was chosen.
+template <class G, class C>
+class any_scan {
+ public:
+  using stream = ringfold::stream_t<C>;
+  using state = typename G::state;
+  using element = typename G::element;
+
+  any_scan(const any_schedule& chosen, G algebra, C comm, ringfold::scan_slots slots,
+           ringfold::arena<ringfold::space_t<C>>& memory) {
+    std::visit([&]<class S>(const S& s) { scan_ = std::make_unique<typed<S>>(s, algebra, comm, slots, memory); },
+               chosen.which);
+  }
+
+  void start(ringfold::span<const element> mine, const state* seed, stream on) { scan_->start(mine, seed, on); }
+  bool advance(stream on) { return scan_->advance(on); }
+  void finish(stream on) { scan_->finish(on); }
+  const state& before(int own) const { return scan_->before(own); }
+
+ private:
+  struct untyped {
+    virtual ~untyped() = default;
+    virtual void start(ringfold::span<const element> mine, const state* seed, stream on) = 0;
+    virtual bool advance(stream on) = 0;
+    virtual void finish(stream on) = 0;
+    virtual const state& before(int own) const = 0;
+  };
+  template <class S>
+  struct typed final : untyped {
+    typed(S s, G algebra, C comm, const ringfold::scan_slots& slots, ringfold::arena<ringfold::space_t<C>>& memory)
+        : inner(s, algebra, comm, slots, memory) {}
+    void start(ringfold::span<const element> mine, const state* seed, stream on) override {
+      inner.start(mine, seed, on);
+    }
+    bool advance(stream on) override { return inner.advance(on); }
+    void finish(stream on) override { inner.finish(on); }
+    const state& before(int own) const override { return inner.before(own); }
+    ringfold::scan_of<S, G, C> inner;
+  };
+
+  std::unique_ptr<untyped> scan_;
+};
+
+}  // namespace compare_scans

@@ -24,7 +24,7 @@ stage build
 
 if [ -z "${RINGFOLD_QUICK:-}" ]; then
   [ -z "${RINGFOLD_SANITIZER_CXX:-}" ] || export CXX=$RINGFOLD_SANITIZER_CXX
-  debug=(-D CMAKE_BUILD_TYPE=Debug -D CMAKE_CXX_FLAGS_DEBUG="-O1 -g1")
+  debug=(-D CMAKE_BUILD_TYPE=Debug -D CMAKE_CXX_FLAGS_DEBUG="-O0 -g1")  # a third of -O1's time to compile
   ringfold_configure build-asan "${debug[@]}" -D RINGFOLD_SANITIZE=address,undefined
   stage build-asan
   # GCC's ThreadSanitizer needs the address space as it was before Linux made it more random.

@@ -3,15 +3,12 @@
 #include <ringfold/kernel/cpu/flash.hpp>
 
 #include "support/gradients.hpp"
+#include "support/sanitized.hpp"
 
 using namespace combinations;
 
 TEST_CASE("gradients for random combinations, by the blocked kernel") {
-#ifdef RINGFOLD_SANITIZED
-  int const count = 10;
-#else
-  int const count = 150;
-#endif
+  int const count = sanitized ? 10 : 150;
   std::mt19937_64 random(13);
   for (int i = 0; i < count; ++i) {
     auto const c = random_combination(random);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "support/gradients.hpp"
+#include "support/sanitized.hpp"
 
 using namespace ringfold;
 using namespace combinations;
@@ -44,11 +45,7 @@ TEST_CASE(
 }
 
 TEST_CASE("gradients for random combinations") {
-#ifdef RINGFOLD_SANITIZED
-  int const count = 40;
-#else
-  int const count = 400;
-#endif
+  int const count = sanitized ? 40 : 400;
   std::mt19937_64 random(8);
   for (int i = 0; i < count; ++i) {
     auto const c = random_combination(random);

@@ -13,6 +13,7 @@
 #include "support/canonical_digest.hpp"
 #include "support/combinations.hpp"
 #include "support/either_kernel.hpp"
+#include "support/sanitized.hpp"
 
 using namespace ringfold;
 using namespace combinations;
@@ -122,11 +123,7 @@ void check_random(const E& alone, Kernel kernel, extent chunk, int count, std::u
   }
 }
 
-#ifdef RINGFOLD_SANITIZED
-constexpr int some = 4;
-#else
-constexpr int some = 24;
-#endif
+constexpr int some = sanitized ? 3 : 24;
 
 constexpr shape grouped{.batch = 2, .heads = 16, .kv_heads = 4, .dim = 5, .value_dim = 7};
 
@@ -137,7 +134,7 @@ TEST_CASE("every schedule, rank count and layout of whole chunks gives the same 
   schedules::experiment<float> const alone(contiguous(tokens, 1), grouped, causal(), 3);
   auto const wanted = whole_run(alone, schedules::name::ring, canonical(by_definition, chunk));
 #ifdef RINGFOLD_SANITIZED
-  std::vector<int> const sizes = {1, 4};
+  std::vector<int> const sizes = {4};
 #else
   std::vector<int> const sizes = {1, 2, 3, 4, 5, 7, 8, 16};
 #endif
@@ -218,7 +215,7 @@ TEST_CASE("numbers that are not finite, and rows that see nothing") {
   check_random(schedules::experiment<float>(contiguous(0, 1), grouped, full(), 21), by_definition, 4, some / 4, 15);
 }
 
-TEST_CASE("it is as exact as its kernel") {
+TEST_CASE("it is as exact as its kernel" * doctest::skip(sanitized)) {
   auto const hold = [](const auto& e, auto kernel, extent chunk) {
     using T = typename std::remove_cvref_t<decltype(e)>::element;
     auto const of = make_cotangents(e);

@@ -9,6 +9,7 @@
 #include <ringfold/sequence/documents.hpp>
 
 #include "support/definition.hpp"
+#include "support/sanitized.hpp"
 
 using namespace ringfold;
 
@@ -63,11 +64,7 @@ struct drawn {
 };
 
 constexpr extent counts[] = {0, 1, 3, 4, 9, 17, 30};  // some below the number of ranks
-#ifdef RINGFOLD_SANITIZED
-constexpr int rounds = 2;
-#else
-constexpr int rounds = 20;
-#endif
+constexpr int rounds = sanitized ? 2 : 20;
 
 template <class F>
 void for_each_draw(std::uint64_t seed, F f) {

@@ -6,6 +6,7 @@
 #include <ringfold/sequence/documents.hpp>
 
 #include "support/combinations.hpp"
+#include "support/sanitized.hpp"
 
 using namespace ringfold;
 
@@ -199,11 +200,7 @@ TEST_CASE("windows send what their formulas say: contiguous, two-sided, zigzag, 
 
 TEST_CASE("results are a ring's, gradients are gather's, bytes and memory are those of the pairs") {
   std::mt19937_64 random(5);
-#ifdef RINGFOLD_SANITIZED
-  int const rounds = 20;
-#else
-  int const rounds = 250;
-#endif
+  int const rounds = sanitized ? 20 : 250;
   for (int round = 0; round < rounds; ++round) {
     CAPTURE(round);
     int const ranks = 1 + static_cast<int>(random() % 9);
@@ -282,11 +279,7 @@ void nest(int ranks, int columns, const layout& queries, const layout& keys, con
 
 TEST_CASE("direct under and over ring and Ulysses: the same numbers as gather, and only the rows that are needed") {
   std::mt19937_64 random(11);
-#ifdef RINGFOLD_SANITIZED
-  int const rounds = 6;
-#else
-  int const rounds = 60;
-#endif
+  int const rounds = sanitized ? 6 : 60;
   reference_kernel const kernel;
   for (int round = 0; round < rounds; ++round) {
     CAPTURE(round);

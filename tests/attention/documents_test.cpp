@@ -6,6 +6,7 @@
 #include <ringfold/kernel/reference.hpp>
 
 #include "support/combinations.hpp"
+#include "support/sanitized.hpp"
 
 using namespace ringfold;
 
@@ -37,11 +38,7 @@ void check(Kernel kernel, const layout& tokens, schedules::name which, const std
 
 TEST_CASE("packed documents of any lengths, over any layout, by every schedule") {
   std::mt19937_64 random(9);
-#ifdef RINGFOLD_SANITIZED
-  int const rounds = 6;
-#else
-  int const rounds = 40;
-#endif
+  int const rounds = sanitized ? 6 : 40;
   for (int round = 0; round < rounds; ++round) {
     std::vector<extent> lengths;
     for (int i = 0; i < 1 + static_cast<int>(random() % 5); ++i) {

@@ -3,6 +3,7 @@
 #include <ringfold/kernel/reference.hpp>
 
 #include "support/combinations.hpp"
+#include "support/sanitized.hpp"
 
 using namespace ringfold;
 using namespace combinations;
@@ -72,11 +73,7 @@ TEST_CASE("every pair of rank count, schedule, layout, mask, dtype, head ratio, 
 }
 
 TEST_CASE("random combinations") {
-#ifdef RINGFOLD_SANITIZED
-  int const count = 60;
-#else
-  int const count = 600;
-#endif
+  int const count = sanitized ? 60 : 600;
   std::mt19937_64 random(7);
   for (int i = 0; i < count; ++i) {
     auto const c = random_combination(random);

@@ -8,6 +8,7 @@
 
 #include "support/any_score.hpp"
 #include "support/combinations.hpp"
+#include "support/sanitized.hpp"
 
 using namespace ringfold;
 using namespace combinations;
@@ -70,19 +71,11 @@ void check_random(std::uint64_t first, int count, Kernel kernel) {
 }  // namespace
 
 TEST_CASE("caps, linear biases, biases of every shape and dropout: under every schedule what the definition says") {
-#ifdef RINGFOLD_SANITIZED
-  check_random(1, 40, reference_kernel{});
-#else
-  check_random(1, 500, reference_kernel{});
-#endif
+  check_random(1, sanitized ? 40 : 500, reference_kernel{});
 }
 
 TEST_CASE("the same by the blocked kernel") {
-#ifdef RINGFOLD_SANITIZED
-  check_random(2, 10, flash_kernel{});
-#else
-  check_random(2, 250, flash_kernel{});
-#endif
+  check_random(2, sanitized ? 10 : 250, flash_kernel{});
 }
 
 TEST_CASE("a bias gets its gradient, once, from whatever rank computes a pair") {

@@ -8,6 +8,7 @@
 #include <ringfold/sequence/documents.hpp>
 
 #include "kernel_cases.hpp"
+#include "support/sanitized.hpp"
 
 using namespace ringfold;
 
@@ -200,11 +201,7 @@ void check_random(Kernel kernel, std::uint64_t first_seed, int count) {
 }  // namespace
 
 TEST_CASE("the blocked backward pass agrees with the definition") {
-#ifdef RINGFOLD_SANITIZED
-  int const count = 10;
-#else
-  int const count = 40;
-#endif
+  int const count = sanitized ? 10 : 40;
   check_random<double>(flash_kernel{}, 100, count);
   check_random<float>(flash_kernel{}, 200, count);
   check_random<bf16>(flash_kernel{}, 300, count / 2);

@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/kernel/cpu/score_tile.hpp>
 
 #include <doctest/doctest.h>

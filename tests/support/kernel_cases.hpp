@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "oracle.hpp"
+#include "sanitized.hpp"
 #include "sharded.hpp"
 
 /// \file
@@ -119,6 +120,7 @@ void for_random_cases(std::uint64_t first_seed, int count, Check check_case) {
 
 template <class T, class Kernel>
 void check_random(Kernel kernel, std::uint64_t first_seed, int count) {
+  if (sanitized) count = (count + 9) / 10;
   for_random_cases<T>(first_seed, count,
                       [&](const auto& p, std::uint64_t seed, sharded::cut how) { check(kernel, p, seed, how); });
 }

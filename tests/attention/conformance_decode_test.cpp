@@ -10,16 +10,8 @@ using namespace ringfold;
 namespace {
 
 using experiment = schedules::experiment<float>;
+using definition::check_all;
 constexpr shape heads_of_all{.batch = 2, .heads = 6, .kv_heads = 2, .dim = 3, .value_dim = 4};
-
-void check_all(const experiment& e) {
-  for (auto const which : schedules::names) {
-    if (schedules::refused(which, e.tokens.ranks(), e.shape.heads)) continue;
-    CAPTURE(static_cast<int>(which));
-    CAPTURE(e.tokens.ranks());
-    definition::check(e, which, reference_kernel{});
-  }
-}
 
 }  // namespace
 

@@ -13,16 +13,7 @@ namespace {
 
 constexpr shape heads_of_all{.batch = 2, .heads = 5, .kv_heads = 5, .dim = 3, .value_dim = 4};
 using experiment = schedules::experiment<float>;
-
-/// Runs every schedule that has heads enough, forward and backward, against the definition.
-void check_all(const experiment& e) {
-  for (auto const which : schedules::names) {
-    if (schedules::refused(which, e.tokens.ranks(), e.shape.heads)) continue;
-    CAPTURE(static_cast<int>(which));
-    CAPTURE(e.tokens.ranks());
-    definition::check(e, which, reference_kernel{});
-  }
-}
+using definition::check_all;
 
 /// The same numbers everywhere but at some tokens, which hold none.
 template <class F>

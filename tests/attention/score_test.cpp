@@ -74,9 +74,7 @@ TEST_CASE("caps, linear biases, biases of every shape and dropout: under every s
   check_random(1, sanitized ? 40 : 500, reference_kernel{});
 }
 
-TEST_CASE("the same by the blocked kernel") {
-  check_random(2, sanitized ? 10 : 250, flash_kernel{});
-}
+TEST_CASE("the same by the blocked kernel") { check_random(2, sanitized ? 10 : 250, flash_kernel{}); }
 
 TEST_CASE("a bias gets its gradient, once, from whatever rank computes a pair") {
   for (auto const which : schedules::names) {

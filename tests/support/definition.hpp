@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "combinations.hpp"
+#include "sanitized.hpp"
 
 /// \file
 /// One schedule held against the definition, forward and backward.
@@ -108,6 +109,18 @@ auto check(const E& e, Which which, Kernel kernel, Score score_of = {}, Keep kee
     CHECK(got.books[rank].in_flight == 0);
   }
   return got;
+}
+
+/// The same of every schedule that has heads enough, of a few where a sanitizer watches.
+template <class E>
+void check_all(const E& e) {
+  for (auto const which : schedules::names) {
+    if (schedules::refused(which, e.tokens.ranks(), e.shape.heads)) continue;
+    if (sanitized && (static_cast<extent>(which) + e.tokens.ranks() + e.tokens.tokens()) % 5 != 0) continue;
+    CAPTURE(static_cast<int>(which));
+    CAPTURE(e.tokens.ranks());
+    check(e, which, ringfold::reference_kernel{});
+  }
 }
 
 }  // namespace definition

@@ -123,7 +123,7 @@ void check_random(const E& alone, Kernel kernel, extent chunk, int count, std::u
   }
 }
 
-constexpr int some = sanitized ? 3 : 24;
+constexpr int some = sanitized ? 1 : 24;
 
 constexpr shape grouped{.batch = 2, .heads = 16, .kv_heads = 4, .dim = 5, .value_dim = 7};
 
@@ -133,13 +133,9 @@ TEST_CASE("every schedule, rank count and layout of whole chunks gives the same 
   extent const tokens = 45, chunk = 4;
   schedules::experiment<float> const alone(contiguous(tokens, 1), grouped, causal(), 3);
   auto const wanted = whole_run(alone, schedules::name::ring, canonical(by_definition, chunk));
-#ifdef RINGFOLD_SANITIZED
-  std::vector<int> const sizes = {4};
-#else
-  std::vector<int> const sizes = {1, 2, 3, 4, 5, 7, 8, 16};
-#endif
-  for (int const ranks : sizes) {
+  for (int const ranks : {1, 2, 3, 4, 5, 7, 8, 16}) {
     for (int const kind : {0, 1, 2}) {
+      if (sanitized && (ranks != 4 || kind != 1)) continue;
       for (auto const which : schedules::names) {
         if (left_out(which, ranks, grouped.heads)) continue;
         CAPTURE(ranks);

@@ -100,6 +100,19 @@ TEST_CASE("gradients of all element types: sums in float, rounded once") {
   }
 }
 
+TEST_CASE("chunks of more tokens than fit in registers and blocks, rows of whole registers and a rest") {
+  for (extent const chunk : {130, 200, 300}) {
+    documents const packed{37, 463};
+    experiment const e(contiguous(500, 2), packed, {1, 2, 35, 51}, gating::per_row, 31);
+    check<float, gating::per_row>(e, schedule::chain{}, chunk, {}, sharded::memory_order::bhsd);
+    check<double, gating::per_row>(e, schedule::chain{}, chunk, {}, sharded::memory_order::bshd);
+    experiment const f(contiguous(500, 2), packed, {1, 2, 64, 16}, gating::per_token, 32);
+    check<double, gating::per_token>(f, schedule::chain{}, chunk, {}, sharded::memory_order::packed);
+    experiment const g(contiguous(500, 2), packed, {1, 2, 16, 80}, gating::none, 33);
+    check<double, gating::none>(g, schedule::chain{}, chunk, {}, sharded::memory_order::bshd);
+  }
+}
+
 TEST_CASE("gradients under strong gates over many tokens") {
   extent const tokens = 4000;
   experiment e(contiguous(tokens, 4), documents{tokens}, {1, 2, 2, 2}, gating::per_row, 9, false);

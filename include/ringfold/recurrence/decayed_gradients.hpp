@@ -14,78 +14,165 @@ namespace ringfold::detail {
 /// alone; the shorter form, a sum of q dq - k dk over all later tokens, cancels.
 template <class A, class Tokens>
 struct decayed_gradients : Tokens {
-  using Tokens::decay, Tokens::dim, Tokens::moved, Tokens::passed, Tokens::tokens;
+  using Tokens::brought, Tokens::decay, Tokens::decays, Tokens::dim, Tokens::moved, Tokens::passed, Tokens::scores,
+      Tokens::tokens, Tokens::turned;
   matrix<A> dgates;
-  matrix<A> slopes;  ///< of what each token weighs each other
+  matrix<A> slopes;         ///< of what a panel of readers weighs one of writers
+  matrix<A> turned_values;  ///< of a panel of values, or of a state
+  matrix<A> dmoved, dbrought;
   A* sum;
 
   decayed_gradients(extent most, extent d, extent e, arena<host_space>& memory)
       : Tokens(most, d, e, memory),
         dgates(take_matrix<A>(memory, most, d)),
-        slopes(take_matrix<A>(memory, most, most)),
+        slopes(take_matrix<A>(memory, panel, panel)),
+        turned_values(take_matrix<A>(memory, e, panel)),
+        dmoved(take_matrix<A>(memory, most, d)),
+        dbrought(take_matrix<A>(memory, most, d)),
         sum(memory.take<A>(d)) {}
 
   /// Of what tokens read of each other, and to the cotangents of values. A token's is complete before it is read, so
   /// that what was read in place goes back in place.
   void differentiate_pairs(const state_reads<A>& r, const state_writes<A>& w) {
-    Tokens::for_each_pair_back(r, [&](extent i, extent j, const A* x) {
-      slopes[i][j] = dot(r.sum[i], w.value[j], w.value.width);
-      add_scaled(w.dvalue[j], dot(x, w.x[j], dim), r.sum[i], r.sum.width);
-      add_scaled(w.dx[j], slopes[i][j], x, dim);
-    });
-    Tokens::for_each_pair(r, w, [&](extent i, extent j, const A* x) {
-      A const slope = slopes[i][j];
-      add_scaled(r.dx[i], slope, x, dim);
-      if (j == 0) fill(sum, A{0}, dim);
-      if (j + r.lag == i) return;
-      for (extent d = 0; d < dim; ++d) {
-        sum[d] = fused(slope * r.x[i][d], x[d], sum[d]);
-        dgates[j + 1][d] += sum[d];
-      }
-    });
+    Tokens::in_halves_back(
+        0, tokens, [&](extent first, extent count) { differentiate_few(r, w, first, count); },
+        [&](extent first, extent half, extent count) {
+          auto const readers = Tokens::from_start(r, half, count), writers = Tokens::to_end(w, first, half - first);
+          fill(dmoved.data, A{0}, count * dim);
+          fill(dbrought.data, A{0}, (half - first) * dim);
+          for_each_panel(half - first, [&](extent j, extent writing) {
+            for_each_panel(count, [&](extent i, extent reading) {
+              auto const sums = r.sum.from(half + i), values = w.value.from(first + j);
+              fill_scores(scores, reading, readers.from(i), writers.from(j), writing, turned);
+              fill_scores(slopes, reading, sums, values, writing, turned_values);
+              add_product(w.dvalue.from(first + j), writing, turned_over(scores), reading, sums);
+              add_product(dbrought.from(j), writing, turned_over(slopes), reading, readers.from(i));
+              add_product(dmoved.from(i), reading, as_it_is(slopes), writing, writers.from(j));
+            });
+          });
+          add_reads(r, half, count);
+          add_writes(w, first, half - first);
+        });
   }
 
   /// Of what they read of the state before the chunk.
   void differentiate_read(const state_reads<A>& r, matrix<A> state) {
-    fill(passed, A{1}, dim);
-    for (extent i = 0; i < tokens; ++i) {
-      if (i >= r.lag) multiply_by(passed, decay[i - r.lag], dim);
-      for (extent d = 0; d < dim; ++d) {
-        A const slope = passed[d] * dot(state[d], r.sum[i], state.width);
-        r.dx[i][d] += slope;
-        moved[i][d] = slope * r.x[i][d];
-      }
-    }
-    fill(sum, A{0}, dim);
-    for (extent i = tokens - 1; i >= r.lag; --i) {
-      add_scaled(sum, A{1}, moved[i], dim);
-      add_scaled(dgates[i - r.lag], A{1}, sum, dim);
-    }
+    multiply_turned(r.sum, state, dmoved);
+    add_reads(r, 0, tokens);
   }
 
   /// Of what they wrote into the state behind the chunk, by its cotangent.
   void differentiate_write(const state_writes<A>& w, matrix<A> dstate) {
-    fill(passed, A{1}, dim);
-    for (extent j = tokens - 1; j >= 0; --j) {
-      for (extent d = 0; d < dim; ++d) {
-        A const slope = passed[d] * dot(dstate[d], w.value[j], dstate.width);
-        w.dx[j][d] += slope;
-        moved[j][d] = slope * w.x[j][d];
-      }
-      multiply_by(passed, decay[j], dim);
-    }
-    fill(sum, A{0}, dim);
-    for (extent j = 0; j < tokens; ++j) {
-      add_scaled(dgates[j], A{1}, sum, dim);
-      add_scaled(sum, A{1}, moved[j], dim);
-    }
+    multiply_turned(w.value, dstate, dbrought);
+    add_writes(w, 0, tokens);
   }
 
   /// Of what the chunk left of the state before it.
   void differentiate_forget(matrix<A> state, matrix<A> dstate) {
+    if (!decays) return;
     Tokens::decay_all();
     for (extent d = 0; d < dim; ++d) sum[d] = passed[d] * dot(dstate[d], state[d], state.width);
     for (extent j = 0; j < tokens; ++j) add_scaled(dgates[j], A{1}, sum, dim);
+  }
+
+ private:
+  /// to = rows state^T.
+  void multiply_turned(matrix<A> rows, matrix<A> state, matrix<A> to) {
+    for_each_panel(dim, [&](extent d, extent count) {
+      turn(state[d], state.width, count, state.width, turned_values.data, panel);
+      matrix<A> const part{to.data + d, to.width};
+      for (extent i = 0; i < tokens; ++i) fill(part[i], A{0}, count);
+      add_product(part, tokens, count, as_it_is(rows), state.width, turned_values);
+    });
+  }
+
+  /// From dmoved, the cotangents of what reads, decayed down to the start of some tokens.
+  void add_reads(const state_reads<A>& r, extent first, extent count) {
+    Tokens::for_each_read(r, first, count, [&](extent i) {
+      multiply_by(dmoved[i], passed, dim);
+      add_scaled(r.dx[first + i], A{1}, dmoved[i], dim);
+    });
+    if (!decays) return;
+    fill(sum, A{0}, dim);
+    for (extent i = count - 1; i >= r.lag; --i) {
+      add_multiplied(sum, dmoved[i], r.x[first + i], dim);
+      add_scaled(dgates[first + i - r.lag], A{1}, sum, dim);
+    }
+  }
+  /// From dbrought, those of what is written, decayed up to their end.
+  void add_writes(const state_writes<A>& w, extent first, extent count) {
+    Tokens::for_each_write(first, count, [&](extent j) {
+      multiply_by(dbrought[j], passed, dim);
+      add_scaled(w.dx[first + j], A{1}, dbrought[j], dim);
+    });
+    if (!decays) return;
+    fill(sum, A{0}, dim);
+    for (extent j = 0; j < count; ++j) {
+      add_scaled(dgates[first + j], A{1}, sum, dim);
+      add_multiplied(sum, dbrought[j], w.x[first + j], dim);
+    }
+  }
+
+  void differentiate_few(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {
+    Tokens::weigh_pairs(r, w, first, count);
+    Tokens::return_pairs(r, w, first, count);
+    fill_scores(slopes, count, r.sum.from(first), w.value.from(first), count, turned_values);
+    decays && !Tokens::alike ? differentiate_by_rows(r, w, first, count) : differentiate_alike(r, w, first, count);
+  }
+  void differentiate_alike(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {
+    for (extent i = r.lag; i < count && decays; ++i) {
+      A before = 0;
+      for (extent j = 0; j + r.lag < i; ++j) {
+        before = fused(slopes[i][j], scores[i][j], before);
+        dgates[first + j + 1][0] += before;
+      }
+    }
+    Tokens::decay_pairs(slopes, r.lag, first, count);
+    for (extent j = 0; j + r.lag < count; ++j) {
+      extent const i = j + r.lag;
+      add_product(r.dx.from(first + i), 1, as_it_is(slopes.from(i)), j + 1, w.x.from(first));
+      add_product(w.dx.from(first + j), 1, turned_over(matrix<A>{slopes[i] + j, panel}), count - i,
+                  r.x.from(first + i));
+    }
+  }
+  void differentiate_by_rows(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {
+    using vector = typename simd<A>::vector;
+    extent const whole = dim / simd<A>::width * simd<A>::width;
+    for (extent d = 0; d < whole; d += simd<A>::width) differentiate_columns<vector>(r, w, first, count, d);
+    for (extent d = whole; d < dim; ++d) differentiate_columns<A>(r, w, first, count, d);
+  }
+  /// For a number or a register of them from row d of the state on.
+  template <class N>
+  void differentiate_columns(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count, extent d) {
+    auto const get = [d](matrix<A> of, extent row) {
+      N made;
+      __builtin_memcpy(&made, of[row] + d, sizeof made);
+      return made;
+    };
+    auto const put = [d](matrix<A> to, extent row, N made) { __builtin_memcpy(to[row] + d, &made, sizeof made); };
+    auto const add = [&](matrix<A> to, extent row, N one, N other) {
+      put(to, row, fused_all<A>(one, other, get(to, row)));
+    };
+    for (extent at = 0; at + r.lag < count; ++at) {
+      extent const i = first + at + r.lag;
+      N const read = get(r.x, i), here = get(decay, first + at);
+      N down = read;
+      for (extent j = at; j >= 0; --j) {
+        if (j < at) down *= get(decay, first + j + 1);
+        add(w.dx, first + j, down, N{} + slopes[at + r.lag][j]);
+      }
+      N dread = get(r.dx, i), before{};
+      for (extent j = 0; j <= at; ++j) {
+        N const up = j < at ? get(brought, j) * here : get(w.x, first + at);
+        put(brought, j, up);
+        N const part = up * slopes[at + r.lag][j];
+        dread += part;
+        if (j == at) break;
+        before = fused_all<A>(part, read, before);
+        put(dgates, first + j + 1, get(dgates, first + j + 1) + before);
+      }
+      put(r.dx, i, dread);
+    }
   }
 };
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <ringfold/recurrence/gates.hpp>
-#include <ringfold/recurrence/matrix.hpp>
+#include <ringfold/recurrence/products.hpp>
 
 /// \file
 /// What the tokens of a chunk read of a decaying state and write into it, and how cotangents go back.
@@ -26,55 +26,87 @@ struct state_writes {
 
 /// The decays of a chunk's tokens, under which S_t = Diag(decay_t) S_(t-1) + what token t writes.
 ///
+/// What tokens of the second half of a chunk read of the first goes by the state between them, which is never made:
+/// what was written is decayed up to there, what reads is decayed down to there, and both are multiplied, scores first.
+/// Each half is the same again, down to a few tokens whose pairs are taken one by one.
+///
 /// What is read may be what is written: the first token's sum is complete before the second is begun, so that a chunk
 /// whose values are sums of its own reads is solved in place, and the unit lower-triangular system has no matrix.
 /// Going back it is the same from the last token on.
 ///
 /// Decays are made token by token, as products of numbers in [0, 1]: nothing can overflow, a gate of -inf is a factor
 /// of 0, and there are no differences of long sums of logarithms, whose rounding grows with the sums.
-/// Source: the chunkwise form of Gated Linear Attention (Yang et al., 2024), with products in place of exp(G_i - G_j).
+/// Source: the chunkwise form of Gated Linear Attention (Yang et al., 2024) and its secondary chunks, in halves, with
+/// products in place of exp(G_i - G_j).
 template <class A>
 struct decayed_tokens {
+  static constexpr extent few = 16;  ///< tokens whose pairs are taken one by one
+
   extent dim, tokens = 0;
-  matrix<A> decay;  ///< of every row of the state
-  matrix<A> moved;  ///< vectors, decayed up to another token or an end of the chunk
-  A* passed;        ///< the decay between a token and an end of the chunk
+  bool decays = false;  ///< or the decay is 1 everywhere
+  bool alike = false;   ///< it is the same for all rows of the state
+  matrix<A> decay;      ///< of every row of the state
+  matrix<A> moved;      ///< vectors that read, decayed down to the start of some tokens
+  matrix<A> brought;    ///< vectors that were written, decayed up to their end
+  A* passed;            ///< the decay of some tokens
+  matrix<A> turned;     ///< of a panel of vectors
+  matrix<A> scores;     ///< of a panel of readers and one of writers
+  A* lanes;             ///< of sums
 
   decayed_tokens(extent most, extent d, arena<host_space>& memory)
       : dim(d),
         decay(take_matrix<A>(memory, most, d)),
         moved(take_matrix<A>(memory, most, d)),
-        passed(memory.take<A>(d)) {}
+        brought(take_matrix<A>(memory, most, d)),
+        passed(memory.take<A>(d)),
+        turned(take_matrix<A>(memory, d, panel)),
+        scores(take_matrix<A>(memory, panel, panel)),
+        lanes(memory.take<A>(few * simd<A>::width)) {}
 
   template <class Gates>
   void load_decay(const Gates& gates, extent b, extent h, extent first, extent count) {
     tokens = count;
-    auto const of = [](A gate) { return exponential::exp2(gate, floating<A>::log2_e); };
+    decays = gates.data != nullptr;
+    alike = decays && gates.extents[dim_axis] == 1;
+    if (!decays) return fill(decay.data, A{1}, count * dim);
     for (extent i = 0; i < count; ++i) {
-      if (gates.data == nullptr || gates.extents[dim_axis] == 1) {
-        fill(decay[i], gates.data == nullptr ? A{1} : of(gates(b, first + i, h, 0)), dim);
-      } else {
-        for (extent d = 0; d < dim; ++d) decay[i][d] = of(gates(b, first + i, h, d));
-      }
+      copy_row(&gates(b, first + i, h, 0), gates.strides[dim_axis], alike ? 1 : dim, A{1}, decay[i]);
+    }
+    if (alike) {
+      for (extent i = 0; i < count; ++i) fill(decay[i], exponential::exp2(decay[i][0], floating<A>::log2_e), dim);
+    } else {
+      exponentiate(decay.data, count * dim);
     }
   }
 
   /// What tokens read of what others, or they themselves, wrote.
   void read_each_other(const state_reads<A>& r, const state_writes<A>& w) {
-    for_each_pair(r, w, [&](extent i, extent j, const A* x) {
-      add_scaled(r.sum[i], dot(r.x[i], x, dim), w.value[j], w.value.width);
-    });
+    in_halves(
+        0, tokens,
+        [&](extent first, extent count) {
+          weigh_pairs(r, w, first, count);
+          for (extent i = r.lag; i < count; ++i) {
+            add_product(r.sum.from(first + i), 1, as_it_is(scores.from(i)), i + 1 - r.lag, w.value.from(first));
+          }
+        },
+        [&](extent first, extent half, extent count) {
+          auto const readers = from_start(r, half, count), writers = to_end(w, first, half - first);
+          for_each_panel(half - first, [&](extent j, extent writing) {
+            for_each_panel(count, [&](extent i, extent reading) {
+              fill_scores(scores, reading, readers.from(i), writers.from(j), writing, turned);
+              add_product(r.sum.from(half + i), reading, as_it_is(scores), writing, w.value.from(first + j));
+            });
+          });
+        });
   }
   /// What they read of the state before the chunk.
   void read(const state_reads<A>& r, matrix<A> state) {
-    decay_from_start(r);
-    for (extent i = 0; i < tokens; ++i) {
-      for (extent d = 0; d < dim; ++d) add_scaled(r.sum[i], moved[i][d], state[d], state.width);
-    }
+    add_product(r.sum, tokens, as_it_is(from_start(r, 0, tokens)), dim, state);
   }
 
   /// What the chunk leaves of a state, or of the cotangent of one.
   void forget(matrix<A> state) {
+    if (!decays) return;
     decay_all();
     for (extent d = 0; d < dim; ++d) {
       for (extent e = 0; e < state.width; ++e) state[d][e] *= passed[d];
@@ -82,50 +114,84 @@ struct decayed_tokens {
   }
   /// What the state behind the chunk has of what tokens wrote.
   void write(const state_writes<A>& w, matrix<A> state) {
-    decay_to_end(w);
-    add_products(w.value, state);
+    add_product(state, dim, turned_over(to_end(w, 0, tokens)), tokens, w.value);
   }
 
   /// To the cotangents of values, from tokens that read them.
   void return_to_each_other(const state_reads<A>& r, const state_writes<A>& w) {
-    for_each_pair_back(r, [&](extent i, extent j, const A* x) {
-      add_scaled(w.dvalue[j], dot(x, w.x[j], dim), r.sum[i], r.sum.width);
-    });
+    in_halves_back(
+        0, tokens,
+        [&](extent first, extent count) {
+          weigh_pairs(r, w, first, count);
+          return_pairs(r, w, first, count);
+        },
+        [&](extent first, extent half, extent count) {
+          auto const readers = from_start(r, half, count), writers = to_end(w, first, half - first);
+          for_each_panel(half - first, [&](extent j, extent writing) {
+            for_each_panel(count, [&](extent i, extent reading) {
+              fill_scores(scores, reading, readers.from(i), writers.from(j), writing, turned);
+              add_product(w.dvalue.from(first + j), writing, turned_over(scores), reading, r.sum.from(half + i));
+            });
+          });
+        });
   }
   /// To the cotangents of values, from that of the state behind the chunk.
   void return_from(matrix<A> dstate, const state_writes<A>& w) {
-    decay_to_end(w);
-    for (extent j = 0; j < tokens; ++j) {
-      for (extent d = 0; d < dim; ++d) add_scaled(w.dvalue[j], moved[j][d], dstate[d], dstate.width);
-    }
+    add_product(w.dvalue, tokens, as_it_is(to_end(w, 0, tokens)), dim, dstate);
   }
   /// To the cotangent of the state before the chunk, from tokens that read it.
   void return_to(const state_reads<A>& r, matrix<A> dstate) {
-    decay_from_start(r);
-    add_products(r.sum, dstate);
+    add_product(dstate, dim, turned_over(from_start(r, 0, tokens)), tokens, r.sum);
   }
 
  protected:
-  /// f(i, j, x_j decayed up to where i reads) for each i, the first first, and each j that it reads.
-  template <class F>
-  void for_each_pair(const state_reads<A>& r, const state_writes<A>& w, F f) {
-    for (extent at = 0; at + r.lag < tokens; ++at) {
-      for (extent d = 0; d < dim; ++d) moved[at][d] = w.x[at][d];
-      for (extent j = 0; j <= at; ++j) {
-        if (j < at) multiply_by(moved[j], decay[at], dim);
-        f(at + r.lag, j, moved[j]);
+  /// Calls few(first, count) for parts of some tokens, the first first, and cross(first, half, count) between two of
+  /// them once the first is done: `count` tokens from `half` on read those from `first` to there.
+  template <class Few, class Cross>
+  static void in_halves(extent first, extent count, Few each, Cross cross) {
+    if (count <= few) return each(first, count);
+    extent const half = half_of(count);
+    in_halves(first, half, each, cross);
+    cross(first, first + half, count - half);
+    in_halves(first + half, count - half, each, cross);
+  }
+  /// The same, the last first.
+  template <class Few, class Cross>
+  static void in_halves_back(extent first, extent count, Few each, Cross cross) {
+    if (count <= few) return each(first, count);
+    extent const half = half_of(count);
+    in_halves_back(first + half, count - half, each, cross);
+    cross(first, first + half, count - half);
+    in_halves_back(first, half, each, cross);
+  }
+
+  /// scores[i][j], of a few tokens from `first` on: what i reads by weighs what j wrote. Others are nobody's.
+  void weigh_pairs(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {
+    if (decays && !alike) {
+      for (extent i = r.lag; i < count; ++i) {
+        fill_decayed_scores(scores[i], r.x[first + i], w.x.from(first), decay.from(first), i - r.lag, lanes);
       }
+    } else {
+      fill_scores(scores, count, r.x.from(first), w.x.from(first), count, turned);
+      decay_pairs(scores, r.lag, first, count);
     }
   }
-  /// f(i, j, x_i decayed down to where j wrote) for each j, the last first, and each i that reads it.
-  template <class F>
-  void for_each_pair_back(const state_reads<A>& r, F f) {
-    for (extent j = tokens - 1 - r.lag; j >= 0; --j) {
-      for (extent d = 0; d < dim; ++d) moved[j][d] = r.x[j + r.lag][d];
-      for (extent at = j; at + r.lag < tokens; ++at) {
-        if (at > j) multiply_by(moved[at], decay[j + 1], dim);
-        f(at + r.lag, j, moved[at]);
-      }
+  /// Multiplies what is of pairs of a few tokens by the decay between them, which is alike for all rows.
+  void decay_pairs(matrix<A> of, extent lag, extent first, extent count) {
+    if (!decays) return;
+    A between[few];
+    for (extent at = 0; at + lag < count; ++at) {
+      between[at] = 1;
+      for (extent j = 0; j < at; ++j) between[j] *= decay[first + at][0];
+      multiply_by(of[at + lag], between, at + 1);
+    }
+  }
+  /// By these scores.
+  void return_pairs(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {
+    for (extent j = count - 1 - r.lag; j >= 0; --j) {
+      extent const i = j + r.lag;
+      add_product(w.dvalue.from(first + j), 1, turned_over(matrix<A>{scores[i] + j, panel}), count - i,
+                  r.sum.from(first + i));
     }
   }
 
@@ -135,28 +201,39 @@ struct decayed_tokens {
     for (extent i = 0; i < tokens; ++i) multiply_by(passed, decay[i], dim);
   }
 
+  /// What reads, decayed down to the start of some tokens.
+  matrix<A> from_start(const state_reads<A>& r, extent first, extent count) {
+    if (!decays) return r.x.from(first);
+    for_each_read(r, first, count, [&](extent i) { multiply(moved[i], r.x[first + i], passed, dim); });
+    return moved;
+  }
+  /// What is written, decayed up to the end of some tokens.
+  matrix<A> to_end(const state_writes<A>& w, extent first, extent count) {
+    if (!decays) return w.x.from(first);
+    for_each_write(first, count, [&](extent j) { multiply(brought[j], w.x[first + j], passed, dim); });
+    return brought;
+  }
+  /// f(i) of some tokens with `passed` the decay between their start and where token first + i reads.
+  template <class F>
+  void for_each_read(const state_reads<A>& r, extent first, extent count, F f) {
+    fill(passed, A{1}, dim);
+    for (extent i = 0; i < count; ++i) {
+      if (i >= r.lag && decays) multiply_by(passed, decay[first + i - r.lag], dim);
+      f(i);
+    }
+  }
+  /// f(j) of some tokens, the last first, with `passed` the decay between where token first + j writes and their end.
+  template <class F>
+  void for_each_write(extent first, extent count, F f) {
+    fill(passed, A{1}, dim);
+    for (extent j = count - 1; j >= 0; --j) {
+      f(j);
+      if (decays) multiply_by(passed, decay[first + j], dim);
+    }
+  }
+
  private:
-  /// moved: what reads, decayed down to the start of the chunk.
-  void decay_from_start(const state_reads<A>& r) {
-    fill(passed, A{1}, dim);
-    for (extent i = 0; i < tokens; ++i) {
-      if (i >= r.lag) multiply_by(passed, decay[i - r.lag], dim);
-      for (extent d = 0; d < dim; ++d) moved[i][d] = r.x[i][d] * passed[d];
-    }
-  }
-  /// moved: what is written, decayed up to the end of the chunk.
-  void decay_to_end(const state_writes<A>& w) {
-    fill(passed, A{1}, dim);
-    for (extent j = tokens - 1; j >= 0; --j) {
-      for (extent d = 0; d < dim; ++d) moved[j][d] = w.x[j][d] * passed[d];
-      multiply_by(passed, decay[j], dim);
-    }
-  }
-  void add_products(matrix<A> values, matrix<A> state) {
-    for (extent d = 0; d < dim; ++d) {
-      for (extent i = 0; i < tokens; ++i) add_scaled(state[d], moved[i][d], values[i], values.width);
-    }
-  }
+  static extent half_of(extent count) { return round_up(count / 2, few); }
 };
 
 }  // namespace ringfold::detail

@@ -2,6 +2,7 @@
 
 #include <ringfold/algebra/exponential.hpp>
 #include <ringfold/core/workspace.hpp>
+#include <ringfold/kernel/cpu/rows.hpp>
 
 /// \file
 /// Rows of one head as matrices, and what the chunks of recurrences do with them.
@@ -14,6 +15,8 @@ struct matrix {
   A* data = nullptr;
   extent width = 0;
   A* operator[](extent row) const { return data + row * width; }
+  /// Its rows from one on.
+  matrix from(extent row) const { return {data + row * width, width}; }
 };
 
 template <class A>
@@ -26,12 +29,20 @@ void fill(A* row, A value, extent count) {
   for (extent i = 0; i < count; ++i) row[i] = value;
 }
 template <class A>
-void multiply_by(A* row, const A* factors, extent count) {
+void multiply_by(A* __restrict row, const A* __restrict factors, extent count) {
   for (extent i = 0; i < count; ++i) row[i] *= factors[i];
+}
+template <class A>
+void multiply(A* __restrict to, const A* __restrict a, const A* __restrict b, extent count) {
+  for (extent i = 0; i < count; ++i) to[i] = a[i] * b[i];
 }
 template <class A>
 void add_scaled(A* to, A factor, const A* row, extent count) {
   for (extent i = 0; i < count; ++i) to[i] = fused(factor, row[i], to[i]);
+}
+template <class A>
+void add_multiplied(A* to, const A* a, const A* b, extent count) {
+  for (extent i = 0; i < count; ++i) to[i] = fused(a[i], b[i], to[i]);
 }
 /// In sums of their own for every sixteenth product, which a processor makes side by side.
 template <class A>
@@ -53,14 +64,20 @@ A dot(const A* a, const A* b, extent count) {
 template <class T, class A>
 void load_rows(const view<const T, 4>& from, extent b, extent h, extent first, extent count, A factor, matrix<A> to) {
   for (extent i = 0; i < count; ++i) {
-    for (extent d = 0; d < to.width; ++d) to[i][d] = static_cast<A>(from(b, first + i, h, d)) * factor;
+    copy_row(&from(b, first + i, h, 0), from.strides[dim_axis], to.width, factor, to[i]);
   }
 }
 /// Adds a factor times what is in a matrix to rows of one head.
 template <class A>
 void add_rows(const view<A, 4>& to, extent b, extent h, extent first, extent count, A factor, matrix<A> from) {
   for (extent i = 0; i < count; ++i) {
-    for (extent d = 0; d < from.width; ++d) to(b, first + i, h, d) = fused(factor, from[i][d], to(b, first + i, h, d));
+    A* const row = &to(b, first + i, h, 0);
+    extent const stride = to.strides[dim_axis];
+    if (stride == 1) {
+      add_scaled(row, factor, from[i], from.width);
+    } else {
+      for (extent d = 0; d < from.width; ++d) row[d * stride] = fused(factor, from[i][d], row[d * stride]);
+    }
   }
 }
 
@@ -75,9 +92,8 @@ void for_each_head(const P& p, F f) {
 /// A state of one head as a matrix; one without memory is zero.
 template <class A>
 void load_state(const view<const A, 4>& from, extent b, extent h, matrix<A> to, extent rows) {
-  for (extent d = 0; d < rows; ++d) {
-    for (extent e = 0; e < to.width; ++e) to[d][e] = from.data == nullptr ? A{0} : from(b, h, d, e);
-  }
+  if (from.data == nullptr) return fill(to.data, A{0}, rows * to.width);
+  for (extent d = 0; d < rows; ++d) copy_row(&from(b, h, d, 0), from.strides[dim_axis], to.width, A{1}, to[d]);
 }
 
 template <class A>

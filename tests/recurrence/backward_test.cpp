@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <limits>
 #include <string>
 
 #include "support/recurrences.hpp"
@@ -120,6 +121,16 @@ TEST_CASE("gradients under strong gates over many tokens") {
   e.define();
   check<float, gating::per_row>(e, schedule::doubling_123{}, 64, {}, sharded::memory_order::bshd);
   check<float, gating::per_row>(e, schedule::chain{}, 64, {}, sharded::memory_order::bshd);
+}
+
+TEST_CASE("a chunk may be longer than any sequence") {
+  auto const bytes = [](extent chunk) {
+    arena<> measured;
+    auto const p = make_recurrence<float>(contiguous(3, 1), {.dim = 20, .value_dim = 20});
+    decay<gating::none>{chunk}.backward_workspace_for(p, 3, measured);
+    return measured.used();
+  };
+  CHECK(bytes(std::numeric_limits<extent>::max()) == bytes(3));
 }
 
 TEST_CASE("bytes backward are those of the schedule, from the last slot to the first") {

@@ -114,7 +114,7 @@ struct chunkwise {
   auto backward_workspace_for(const P& p, extent most_tokens, arena<host_space>& memory) const {
     using A = typename P::accumulate;
     using tokens = typename Terms::template chunk_gradients<A>;
-    extent const chunks = (most_tokens + chunk - 1) / chunk;
+    extent const chunks = most_tokens / chunk + (most_tokens % chunk == 0 ? 0 : 1);
     tokens const taken(smaller(most_tokens), p.dim, p.value_dim, memory);
     return backward_workspace<A>{taken,
                                  detail::take_matrix<A>(memory, checked_multiply(chunks + 1, p.dim), p.value_dim),

@@ -18,7 +18,7 @@ struct replay {
   replay(extent tokens_at_once, extent most_tokens, extent state, arena<host_space>& memory)
       : chunk(tokens_at_once),
         size(state),
-        starts(take_matrix<A>(memory, (most_tokens + chunk - 1) / chunk, state)),
+        starts(take_matrix<A>(memory, most_tokens / chunk + (most_tokens % chunk == 0 ? 0 : 1), state)),
         before(take_matrix<A>(memory, most_tokens < chunk ? most_tokens : chunk, state)) {}
 
   /// Calls step(t), which makes the state after token t of the one before, for all tokens, twice; and visit(t, state

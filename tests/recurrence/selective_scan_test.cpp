@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
+
 #include "support/rules_over_ranks.hpp"
 
 using namespace ringfold;
@@ -120,7 +122,25 @@ TEST_CASE("states that could grow are refused") {
   in.time = dense(time, 1, 1, 1, 1), in.rates = dense(rates, 1, 1, 1);
   in.check_numbers("forward");
   in.time = dense(time, 1, 1, 1, 2);
-  CHECK_THROWS_WITH_AS(in.check_numbers("forward"), "forward: time holds -1; allowed: at least 0", usage_error);
+  CHECK_THROWS_WITH_AS(in.check_numbers("forward"), "forward: time holds -1; allowed: at least 0, and finite",
+                       usage_error);
   in.time = dense(time, 1, 1, 1, 1), in.rates = dense(rates, 1, 1, 2);
   CHECK_THROWS_AS(in.check_numbers("forward"), usage_error);
+  // exp(0 x -inf) is no number.
+  time[1] = INFINITY, rates[1] = -INFINITY;
+  CHECK_THROWS_WITH_AS(in.check_numbers("forward"),
+                       "forward: rates holds -inf; allowed: logarithms of decays, at most 0, and finite", usage_error);
+  in.time = dense(time, 1, 1, 1, 2);
+  CHECK_THROWS_WITH_AS(in.check_numbers("forward"), "forward: time holds inf; allowed: at least 0, and finite",
+                       usage_error);
+}
+
+TEST_CASE("a chunk may be longer than any sequence") {
+  auto const bytes = [](extent chunk) {
+    arena<> measured;
+    auto const p = make_recurrence<float>(contiguous(3, 1), {.dim = 20, .value_dim = 20});
+    selective_scan{chunk}.backward_workspace_for(p, 3, measured);
+    return measured.used();
+  };
+  CHECK(bytes(std::numeric_limits<extent>::max()) == bytes(3));
 }

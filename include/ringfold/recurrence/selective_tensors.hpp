@@ -47,10 +47,12 @@ struct selective_tensors {
     return {{channels, channels, state, state, {{p.heads, p.dim, p.value_dim}, {"heads", "dim", "value dim", ""}}}};
   }
 
-  /// \throws usage_error when a state could grow.
+  /// \throws usage_error when a state could grow, or a number is infinite: no time at such a rate has no decay.
   void check_numbers(const char* call) const {
-    detail::check_each(call, "time", time.at, "at least 0", [](auto each) { return each >= 0; });
-    detail::check_each(call, "rates", rates.at, "logarithms of decays, at most 0", [](auto each) { return each <= 0; });
+    detail::check_each(call, "time", time.at, "at least 0, and finite",
+                       [](auto each) { return each >= 0 && each - each == 0; });
+    detail::check_each(call, "rates", rates.at, "logarithms of decays, at most 0, and finite",
+                       [](auto each) { return each <= 0 && each - each == 0; });
   }
   template <class P>
   auto operands(const P&, extent) const {

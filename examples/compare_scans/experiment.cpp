@@ -8,14 +8,16 @@ namespace compare_scans {
 tensors draw(const experiment& e, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   auto const uniform = [&] { return static_cast<double>(random() >> 11) * 0x1p-53; };
-  auto const numbers = [&](extent count) {
+  auto const numbers = [&](extent rows, extent width) {
+    extent const count = ringfold::checked_multiply(rows, width);
     std::vector<float> made;
+    made.reserve(static_cast<std::size_t>(count));
     for (extent i = 0; i < count; ++i) made.push_back(static_cast<float>(2 * uniform() - 1));
     return made;
   };
   tensors made;
-  made.q = numbers(e.rows() * e.dim), made.k = numbers(e.rows() * e.dim);
-  made.v = numbers(e.rows() * e.value_dim), made.out = numbers(e.rows() * e.value_dim);
+  made.q = numbers(e.rows(), e.dim), made.k = numbers(e.rows(), e.dim);
+  made.v = numbers(e.rows(), e.value_dim), made.out = numbers(e.rows(), e.value_dim);
   if (e.gates == ringfold::gating::per_head) {
     for (extent h = 0; h < e.heads; ++h)
       made.gates.push_back(static_cast<float>(std::log1p(-std::exp2(-5.0 - static_cast<double>(h)))));

@@ -31,7 +31,7 @@ struct experiment {
   int repeats = 5;
   tensors in;  ///< out is its cotangent
 
-  extent rows() const { return batch * seq * heads; }
+  extent rows() const { return ringfold::checked_multiply(ringfold::checked_multiply(batch, seq), heads); }
   extent gate_width() const { return gates == ringfold::gating::per_row ? dim : 1; }
   /// Where the gate of a token and head is, for a row of the state.
   std::size_t gate_at(extent row, extent d) const {

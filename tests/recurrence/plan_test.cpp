@@ -240,7 +240,8 @@ TEST_CASE("what does not fit is refused with one line before anything is sent") 
     CHECK(text_of(q, k, v, dense(g.data(), 2, 5, 3), out) == "forward: gates has 5 rows, the problem has 6");
     CHECK(text_of(q, k, v, gates, q) == "forward: out has 4 dim, the problem has 5");
     CHECK(text_of(q, k, v, gates, v) == "forward: out overlaps v; outputs need memory of their own");
-    CHECK(text_of(q, k, v, gates, out, dense(s.data(), 2, 3, 5, 4)) == "forward: initial has 5 dim, the problem has 4");
+    CHECK(text_of(q, k, v, gates, out, dense(s.data(), 2, 3, 5, 4)) ==
+          "forward: initial has 5 state rows, the problem has 4");
     CHECK(text_of(q, k, v, gates, out, state, dense(c.data(), 2, 3, 4, 5)) ==
           "forward: final overlaps v; outputs need memory of their own");
     CHECK(text_of(q, k, v, gates, out, state, state, state) ==

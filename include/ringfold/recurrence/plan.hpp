@@ -56,7 +56,7 @@ tensor_extents extents_of_states(const G& states, extent slots = 1) {
   auto const one = G::views(states.take_state(nowhere));
   extent const* const wanted = one[0].extents;
   return {{slots * wanted[0], wanted[1], wanted[2], wanted[3]},
-          {slots == 1 ? "batch" : "slots x batch", "heads", "dim", "value dim"}};
+          {slots == 1 ? "batch" : "slots x batch", "heads", "state rows", "state columns"}};
 }
 
 template <class V>

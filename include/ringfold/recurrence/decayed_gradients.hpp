@@ -25,8 +25,8 @@ struct decayed_gradients : Tokens {
   decayed_gradients(extent most, extent d, extent e, arena<host_space>& memory)
       : Tokens(most, d, e, memory),
         dgates(take_matrix<A>(memory, most, d)),
-        slopes(take_matrix<A>(memory, panel, panel)),
-        turned_values(take_matrix<A>(memory, e, panel)),
+        slopes(take_matrix<A>(memory, panel_rows, panel_rows)),
+        turned_values(take_matrix<A>(memory, e, panel_rows)),
         dmoved(take_matrix<A>(memory, most, d)),
         dbrought(take_matrix<A>(memory, most, d)),
         sum(memory.take<A>(d)) {}
@@ -79,7 +79,7 @@ struct decayed_gradients : Tokens {
   /// to = rows state^T.
   void multiply_turned(matrix<A> rows, matrix<A> state, matrix<A> to) {
     for_each_panel(dim, [&](extent d, extent count) {
-      turn(state[d], state.width, count, state.width, turned_values.data, panel);
+      turn(state[d], state.width, count, state.width, turned_values.data, panel_rows);
       matrix<A> const part{to.data + d, to.width};
       for (extent i = 0; i < tokens; ++i) fill(part[i], A{0}, count);
       add_product(part, tokens, count, as_it_is(rows), state.width, turned_values);
@@ -131,7 +131,7 @@ struct decayed_gradients : Tokens {
     for (extent j = 0; j + r.lag < count; ++j) {
       extent const i = j + r.lag;
       add_product(r.dx.from(first + i), 1, as_it_is(slopes.from(i)), j + 1, w.x.from(first));
-      add_product(w.dx.from(first + j), 1, turned_over(matrix<A>{slopes[i] + j, panel}), count - i,
+      add_product(w.dx.from(first + j), 1, turned_over(matrix<A>{slopes[i] + j, panel_rows}), count - i,
                   r.x.from(first + i));
     }
   }

@@ -59,8 +59,8 @@ struct decayed_tokens {
         moved(take_matrix<A>(memory, most, d)),
         brought(take_matrix<A>(memory, most, d)),
         passed(memory.take<A>(d)),
-        turned(take_matrix<A>(memory, d, panel)),
-        scores(take_matrix<A>(memory, panel, panel)),
+        turned(take_matrix<A>(memory, d, panel_rows)),
+        scores(take_matrix<A>(memory, panel_rows, panel_rows)),
         lanes(memory.take<A>(few * simd<A>::width)) {}
 
   template <class Gates>
@@ -190,7 +190,7 @@ struct decayed_tokens {
   void return_pairs(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {
     for (extent j = count - 1 - r.lag; j >= 0; --j) {
       extent const i = j + r.lag;
-      add_product(w.dvalue.from(first + j), 1, turned_over(matrix<A>{scores[i] + j, panel}), count - i,
+      add_product(w.dvalue.from(first + j), 1, turned_over(matrix<A>{scores[i] + j, panel_rows}), count - i,
                   r.sum.from(first + i));
     }
   }

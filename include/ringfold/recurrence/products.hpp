@@ -94,8 +94,8 @@ void add_product(matrix<A> c, extent rows, left_side<A> a, extent steps, matrix<
   add_product(c, rows, b.width, a, steps, b);
 }
 
-/// The most rows of a matrix that is turned to be multiplied.
-inline constexpr extent panel = 64;
+/// The rows of a panel: the most of a matrix that are turned at once to be multiplied.
+inline constexpr extent panel_rows = 64;
 
 /// c = a b^T. Rows of b, a panel at most, are turned in `scratch`, which is a panel wide; so is c.
 template <class A>
@@ -182,7 +182,8 @@ template <class A>
 /// Calls f(first, count) for panels of so many rows.
 template <class F>
 void for_each_panel(extent rows, F f) {
-  for (extent first = 0; first < rows; first += panel) f(first, rows - first < panel ? rows - first : panel);
+  for (extent first = 0; first < rows; first += panel_rows)
+    f(first, rows - first < panel_rows ? rows - first : panel_rows);
 }
 
 }  // namespace ringfold::detail::inline RINGFOLD_SIMD

@@ -106,3 +106,11 @@ TEST_CASE("algebras side by side are each of them alone, in one message") {
     check(schedule::all_to_all{}, ranks, 0);
   }
 }
+
+TEST_CASE("algebras of other heads are refused, not read beyond their ends") {
+  using sum = affine<double, transition::identity>;
+  product<sum, sum> const apart{{sum{2, 3, 4, 5}, sum{2, 4, 4, 5}}};
+  arena<> nowhere;
+  CHECK_THROWS_WITH_AS(apart.take_state(nowhere),
+                       "product: batch 2 and 4 heads beside batch 2 and 3 heads; they must be the same", usage_error);
+}

@@ -14,7 +14,8 @@ namespace ringfold {
 ///
 /// States lie one behind the other, [batch, heads, 1, all their numbers]; so do gates. A message is as large as theirs
 /// together, and there is one where there were several. Whatever mixes rows or columns, heads never mix: they may be cut.
-/// All have the same batch and heads. of_state() and of_element() show what is one algebra's.
+/// All have the same batch and heads, or usage_error is thrown before there is a state. of_state() and of_element() show
+/// what is one algebra's.
 /// Source: the product of monoids.
 template <class... Algebras>
 struct product {
@@ -28,7 +29,19 @@ struct product {
 
   std::tuple<Algebras...> of;
 
-  state take_state(arena<space>& memory) const { return take(memory, sizes().value[sizeof...(Algebras)]); }
+  /// \throws usage_error when the algebras are not side by side: of other batches or heads.
+  state take_state(arena<space>& memory) const {
+    each([&](auto at) {
+      auto const& one = std::get<decltype(at)::value>(of);
+      auto const& all = std::get<0>(of);
+      if (one.batch == all.batch && one.heads == all.heads) return;
+      auto const number_of = [](extent value) { return static_cast<long long>(value); };
+      throw usage_error(
+          say("product: batch %lld and %lld heads beside batch %lld and %lld heads; they must be the same",
+              number_of(one.batch), number_of(one.heads), number_of(all.batch), number_of(all.heads)));
+    });
+    return take(memory, sizes().value[sizeof...(Algebras)]);
+  }
   element take_element(arena<space>& memory) const {
     return {take(memory, sizes().gate[sizeof...(Algebras)]), take_state(memory)};
   }

@@ -89,7 +89,8 @@ struct simd {
     constexpr A shift = A{3} * static_cast<A>(word{1} << (mantissa - 1)) + bias;
     x = x < all(-bias) ? all(-bias) : x;
     vector const rounded = x + shift, rest = x - (rounded - shift);
-    return power(rest) * reinterpret_cast<vector>(reinterpret_cast<words>(rounded) << mantissa);
+    words const bits = reinterpret_cast<words>(rounded) << mantissa;
+    return power(rest) * reinterpret_cast<vector>(bits);
   }
 
   /// tanh, within 2 ulp of 1.

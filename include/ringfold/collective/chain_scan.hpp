@@ -57,7 +57,7 @@ class chain_scan {
     std::size_t index = 0;
     for (held& each : held_) {
       each.own = mine[index++];
-      copy(on, each.slot == 0 && seed != nullptr ? *seed : nothing_, each.before);
+      detail::copy_views(algebra_, on, each.slot == 0 && seed != nullptr ? *seed : nothing_, each.before);
       for (int piece = 0; piece < pieces_ && slots_.enters(each.slot); ++piece) {
         lists_.clear();
         for (auto const& view : algebra_.views(algebra_.part(each.before, piece, pieces_))) {
@@ -141,13 +141,6 @@ class chain_scan {
       lists_.send(piece_of(view, role::state, wire(comm_, slots_.owner(from.slot + 1))));
     }
     from.going[static_cast<std::size_t>(piece)] = lists_.post(comm_, on);
-  }
-
-  void copy(stream on, const state& from, const state& to) const {
-    auto const source = algebra_.views(from), target = algebra_.views(to);
-    for (std::size_t i = 0; i < source.size(); ++i) {
-      on.copy(piece_of(target[i], role::state), piece_of(source[i], role::state));
-    }
   }
 
   G algebra_;

@@ -159,7 +159,7 @@ class gather_scan {
         bool const begins = slots_.begins(from);
         state now = begins ? known_[index(from)].after : *entered;
         int const first = begins ? from + 1 : from;
-        if (first == each.slot) mine_.copy(on, now, each.before);
+        if (first == each.slot) detail::copy_views(algebra_, on, now, each.before);
         for (int slot = first; slot < each.slot; ++slot) {
           state const into = (each.slot - slot) % 2 == 1 ? each.before : scratch_;  // the last one into before
           algebra_.apply(on, now, known_[index(slot)].own, into);

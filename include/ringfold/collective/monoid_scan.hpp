@@ -51,14 +51,14 @@ class monoid_scan {
       on.elementwise(elementwise::set_zero{}, algebra_.value_of(each.before[0]));
       if (each.slot == 0 && seed != nullptr) {
         // An element that forgets what enters lets the seed through to its own slot alone.
-        copy(on, *seed, algebra_.value_of(each.before[0]));
+        detail::copy_views(algebra_, on, *seed, algebra_.value_of(each.before[0]));
         if (!forgets_first_) {
-          copy(on, each.own, each.seeded);
+          detail::copy_views(algebra_, on, each.own, each.seeded);
           algebra_.apply(on, *seed, each.own, algebra_.value_of(each.seeded));
           each.own = each.seeded;
         }
       }
-      if (grows_) copy(on, each.own, each.group[0]);
+      if (grows_) detail::copy_views(algebra_, on, each.own, each.group[0]);
     }
     at_ = 0;
     post(on);
@@ -192,25 +192,17 @@ class monoid_scan {
       algebra_.compose(on, to.came, to.before[0], to.before[1]);
       std::swap(to.before[0], to.before[1]);
     } else if (m.in_front) {
-      copy(on, to.came, to.before[0]);
+      detail::copy_views(algebra_, on, to.came, to.before[0]);
       to.joined = true;
     }
     if (!m.joins_group) return;
     if (!m.group_in_front && m.whole) {
-      copy(on, to.came, to.group[0]);
+      detail::copy_views(algebra_, on, to.came, to.group[0]);
       return;
     }
     algebra_.compose(on, m.group_in_front ? to.came : to.group[0], m.group_in_front ? to.group[0] : to.came,
                      to.group[1]);
     std::swap(to.group[0], to.group[1]);
-  }
-
-  template <class Some>
-  void copy(stream on, const Some& from, const Some& to) const {
-    auto const source = algebra_.views(from), target = algebra_.views(to);
-    for (std::size_t i = 0; i < source.size(); ++i) {
-      on.copy(piece_of(target[i], role::state), piece_of(source[i], role::state));
-    }
   }
 
   G algebra_;

@@ -54,4 +54,17 @@ void copy_own(Stream on, const piece& to, const piece& from) {
   on.copy(to, from);
 }
 
+namespace detail {
+
+/// Copies a state or an element of an algebra of scans, view by view.
+template <class G, class Stream, class Some>
+void copy_views(const G& algebra, Stream on, const Some& from, const Some& to) {
+  auto const source = algebra.views(from), target = algebra.views(to);
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    on.copy(piece_of(target[i], role::state), piece_of(source[i], role::state));
+  }
+}
+
+}  // namespace detail
+
 }  // namespace ringfold

@@ -47,7 +47,7 @@ class told_slots {
     for (told& each : own_) {
       each.own = mine[index++];
       bool const seeded = each.slot == 0 && seed != nullptr;
-      if (!slots.enters(each.slot)) copy(on, seeded ? *seed : nothing_, each.before);
+      if (!slots.enters(each.slot)) copy_views(algebra_, on, seeded ? *seed : nothing_, each.before);
       if (!slots.begins(each.slot) || !slots.leaves(each.slot)) continue;
       algebra_.apply(on, seeded && !slots.forgets_at(0) ? *seed : nothing_, each.own, each.after);
     }
@@ -55,13 +55,6 @@ class told_slots {
 
   std::vector<told>& own() { return own_; }
   const std::vector<told>& own() const { return own_; }
-
-  void copy(Stream on, const state& from, const state& to) const {
-    auto const source = algebra_.views(from), target = algebra_.views(to);
-    for (std::size_t i = 0; i < source.size(); ++i) {
-      on.copy(piece_of(target[i], role::state), piece_of(source[i], role::state));
-    }
-  }
 
  private:
   G algebra_;

@@ -49,7 +49,7 @@ struct decay_tensors {
   }
 };
 
-namespace detail {
+namespace detail::inline RINGFOLD_SIMD {
 
 template <gating Gates>
 struct decay_terms {
@@ -66,11 +66,12 @@ struct decay_terms {
   using tensors = decay_tensors<T, Gates, Space>;
 };
 
-}  // namespace detail
+}  // namespace detail::inline RINGFOLD_SIMD
 
 /// S_t = Diag(exp(g_t)) S_(t-1) + k_t v_t^T and out_t = scale q_t S_t, in chunks.
 ///
-/// **Cost** of a token chunk (dim + value_dim) + 2 dim value_dim multiply-adds.
+/// **Cost** of a token (chunk + 1) / 2 (dim + value_dim) + 2 dim value_dim multiply-adds, and dim value_dim for the
+/// shard's element.
 /// Source: Linear Attention (Katharopoulos et al., 2020), RetNet (2023), GLA and Mamba-2 (2024).
 template <gating Gates>
 using decay = chunkwise<detail::decay_terms<Gates>>;

@@ -31,7 +31,7 @@ struct recurrence_gradients {
   }
 };
 
-namespace detail {
+namespace detail::inline RINGFOLD_SIMD {
 
 /// S_t = Diag(decay_t) S_(t-1) + k_t v_t^T, by tokens that write their values and read nothing that they write.
 template <class A>
@@ -138,6 +138,6 @@ struct decay_gradients : decayed_gradients<A, Chunk> {
   state_writes<A> keys() const { return {k, v, dk, dv}; }
 };
 
-}  // namespace detail
+}  // namespace detail::inline RINGFOLD_SIMD
 
 }  // namespace ringfold

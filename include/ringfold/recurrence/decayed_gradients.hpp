@@ -5,7 +5,7 @@
 /// \file
 /// The gradients of what tokens read and write by, and of the decay between them.
 
-namespace ringfold::detail {
+namespace ringfold::detail::inline RINGFOLD_SIMD {
 
 /// Adds gradients to Tokens, which are decayed_tokens: each verb adds to dx and to those of the gates.
 ///
@@ -176,4 +176,4 @@ struct decayed_gradients : Tokens {
   }
 };
 
-}  // namespace ringfold::detail
+}  // namespace ringfold::detail::inline RINGFOLD_SIMD

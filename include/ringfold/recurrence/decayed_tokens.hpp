@@ -6,7 +6,7 @@
 /// \file
 /// What the tokens of a chunk read of a decaying state and write into it, and how cotangents go back.
 
-namespace ringfold::detail {
+namespace ringfold::detail::inline RINGFOLD_SIMD {
 
 /// Vectors by which tokens read a state S: sum += x S. Backward, sum is the cotangent of what was read.
 ///
@@ -236,4 +236,4 @@ struct decayed_tokens {
   static extent half_of(extent count) { return round_up(count / 2, few); }
 };
 
-}  // namespace ringfold::detail
+}  // namespace ringfold::detail::inline RINGFOLD_SIMD

@@ -92,7 +92,7 @@ struct dplr_tensors {
   }
 };
 
-namespace detail {
+namespace detail::inline RINGFOLD_SIMD {
 
 template <gating Gates>
 struct dense_terms {
@@ -118,7 +118,7 @@ struct dplr_terms : dense_terms<Gates> {
   using tensors = dplr_tensors<T, Gates, Space>;
 };
 
-}  // namespace detail
+}  // namespace detail::inline RINGFOLD_SIMD
 
 /// S_t = (I - beta_t k_t k_t^T) Diag(exp(g_t)) S_(t-1) + beta_t k_t v_t^T and out_t = scale q_t S_t: what a key finds of
 /// itself is taken back before its value is written.

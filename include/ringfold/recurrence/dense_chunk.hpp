@@ -53,7 +53,7 @@ struct dplr_gradients {
   }
 };
 
-namespace detail {
+namespace detail::inline RINGFOLD_SIMD {
 
 /// S_t = Diag(decay_t) S_(t-1) + b_t (a_t^T S_(t-1)) + k_t v_t^T: the tokens also read the state by a, with a lag, and
 /// write what they read, y, along b.
@@ -202,6 +202,6 @@ struct dense_gradients : decay_gradients<A, dense_chunk<A>> {
   state_writes<A> corrections() const { return {b, y, db, z}; }
 };
 
-}  // namespace detail
+}  // namespace detail::inline RINGFOLD_SIMD
 
 }  // namespace ringfold

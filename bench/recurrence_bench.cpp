@@ -86,7 +86,8 @@ class one_head {
       rule_.backward_workspace_for(problem_, tokens_, at_)};
 };
 
-/// Backward takes 2.5 times the products of forward: of each pair two are made again, and three lead to gradients.
+/// Backward takes 2.5 times the products of forward: a pair's weight again, its slope, and three gradients; likewise with
+/// the state.
 template <gating Gates, bool Backward>
 void chunks(benchmark::State& bench) {
   one_head<Gates> head(bench.range(0), bench.range(1), bench.range(2));

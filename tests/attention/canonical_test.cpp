@@ -108,7 +108,7 @@ template <class E, class Kernel>
 void check_random(const E& alone, Kernel kernel, extent chunk, int count, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   auto const wanted = whole_run(alone, schedules::name::ring, canonical(kernel, chunk));
-  for (int done = 0; done < count;) {
+  for (int done = 0; done < std::max(count, 1);) {
     int const ranks = rank_counts[random() % std::size(rank_counts)], kind = static_cast<int>(random() % 4);
     auto const which = schedules::names[random() % std::size(schedules::names)];
     if (left_out(which, ranks, alone.shape.heads)) continue;

@@ -76,18 +76,7 @@ struct diagonal {
 
 template <class T, class Spec>
 void check(Spec spec, extent tokens, std::uint64_t seed, double bound) {
-  std::mt19937_64 random(seed);
-  experiment const e(spec, tokens, 2, 2, seed);
-  for (int kind = 0; kind < 5; ++kind) {
-    CAPTURE(tokens);
-    CAPTURE(kind);
-    auto const parts = parts_of(tokens, kind, random);
-    for (auto const how : {combined::applied, combined::joined}) {
-      auto const off = apart(run_by_hand<T>(e, parts, how), e.made);
-      CHECK(off.out <= bound);
-      CHECK(off.gradients <= std::max(bound, 1e-12));  // of the differences
-    }
-  }
+  check_by_hand<T>(experiment(spec, tokens, 2, 2, seed), seed, bound, std::max(bound, 1e-12));  // of the differences
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <random>
 #include <vector>
 
+#include <doctest/doctest.h>
+
 #include <ringfold/algebra/affine.hpp>
 #include <ringfold/recurrence/problem.hpp>
 
@@ -334,6 +336,22 @@ inline std::vector<extent> parts_of(extent tokens, int kind, std::mt19937_64& ra
   }
   made.push_back(0);
   return made;
+}
+
+/// However tokens are cut, and elements put together, a rule gives what is wanted.
+template <class T, class Spec>
+void check_by_hand(const experiment<Spec>& e, std::uint64_t seed, double bound, double bound_of_gradients) {
+  std::mt19937_64 random(seed);
+  for (int kind = 0; kind < 5; ++kind) {
+    CAPTURE(e.tokens);
+    CAPTURE(kind);
+    auto const parts = parts_of(e.tokens, kind, random);
+    for (auto const how : {combined::applied, combined::joined}) {
+      auto const off = apart(run_by_hand<T>(e, parts, how), e.made);
+      CHECK(off.out <= bound);
+      CHECK(off.gradients <= bound_of_gradients);
+    }
+  }
 }
 
 }  // namespace rules

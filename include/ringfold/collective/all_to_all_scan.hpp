@@ -15,7 +15,7 @@ namespace ringfold {
 /// Used as chain_scan is. Parts are dealt to the ranks that own slots, by their first ones. Between documents nothing is
 /// sent; of a slot that a document begins in travels the state that it leaves, as of slot 0.
 /// **Steps, Order** the schedule's. **Bytes** at most the schedule's. **Memory** a state for each of the caller's slots,
-/// a part of a state and of an element for each slot of anybody's, and a state.
+/// two where one begins a document and leaves something, a part of a state and of an element for each slot of anybody's, and a state.
 /// **Overlap** the caller's work between start() and finish(), with advance() in between.
 /// Throws what the communicator throws. Source: schedule::all_to_all's.
 template <class G, communicator C>

@@ -15,7 +15,7 @@ namespace ringfold {
 /// Used as chain_scan is. Nothing is sent past where somebody needs it: not across documents, not to ranks without
 /// slots. Of a slot that a document begins in travels the state that it leaves, as of slot 0.
 /// **Steps, Order** the schedule's. **Bytes** at most the schedule's. **Memory** a state for each of the caller's slots,
-/// an element for each other slot that comes by, and two states.
+/// two where one begins a document and leaves something, an element for each other slot that comes by, and two states.
 /// **Overlap** the caller's work between start() and finish(), with advance() in between.
 /// Throws what the communicator throws. Source: the schedule's.
 template <class Schedule, class G, communicator C>

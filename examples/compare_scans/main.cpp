@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <exception>
-#include <new>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "options.hpp"
+#include "support/guarded.hpp"
 #include "support/output.hpp"
 #include "verdict.hpp"
 
@@ -104,17 +104,8 @@ int run(const options& o) {
 }  // namespace compare_scans
 
 int main(int argc, char** argv) {
-  auto const complain = [](const char* why) { fmt::print(stderr, "compare_scans: {}\n", why); };
-  try {
+  return ringfold::examples::guarded("compare_scans", [&] {
     auto const o = compare_scans::parse(argc, argv);
     return o.help ? 0 : compare_scans::run(o);
-  } catch (const ringfold::usage_error& e) {
-    complain(e.what());
-    return 2;
-  } catch (const std::bad_alloc&) {
-    complain("out of memory; a smaller --seq, --batch, --heads or --dim needs less");
-  } catch (const std::exception& e) {
-    complain(e.what());
-  }
-  return 1;
+  });
 }

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
-#include <new>
 #include <optional>
 #include <utility>
 
@@ -9,6 +8,7 @@
 
 #include "collect.hpp"
 #include "report.hpp"
+#include "support/guarded.hpp"
 #include "support/output.hpp"
 #include "world.hpp"
 
@@ -74,8 +74,6 @@ struct call_to_run {
   }
 };
 
-void complain(const char* why) { fmt::print(stderr, "compare_schedules: {}\n", why); }
-
 #ifdef RINGFOLD_WITH_MPI
 /// Ranks may find different things wrong, if they are on different machines: the first that does tells, all stop.
 int start_process(int argc, char** argv, launched started, ringfold::mpi& all) {
@@ -95,7 +93,7 @@ int start_process(int argc, char** argv, launched started, ringfold::mpi& all) {
   auto const failed = everybody(all, !why.empty());
   auto const first = std::find(failed.begin(), failed.end(), char{1});
   if (first != failed.end()) {
-    if (first - failed.begin() == all.rank()) complain(why.c_str());
+    if (first - failed.begin() == all.rank()) fmt::print(stderr, "compare_schedules: {}\n", why);
     barrier(all);
     return 2;
   }
@@ -124,16 +122,5 @@ int start(int argc, char** argv) {
 }  // namespace compare_schedules
 
 int main(int argc, char** argv) {
-  using compare_schedules::complain;
-  try {
-    return compare_schedules::start(argc, argv);
-  } catch (const ringfold::usage_error& e) {
-    complain(e.what());
-    return 2;
-  } catch (const std::bad_alloc&) {
-    complain("out of memory; a smaller --seq, --batch, --heads or --dim needs less");
-  } catch (const std::exception& e) {
-    complain(e.what());
-  }
-  return 1;
+  return ringfold::examples::guarded("compare_schedules", [&] { return compare_schedules::start(argc, argv); });
 }

@@ -11,33 +11,17 @@
 #include <sstream>
 
 #include "../../examples/support/npy.hpp"
+#include "support/program.hpp"
 
 namespace {
 
 using namespace ringfold::examples;
+using programs::temporary_directory;
 using ringfold::bf16;
 using ringfold::dtype;
 using ringfold::dtype_of;
 using ringfold::extent;
 using ringfold::f16;
-
-/// A directory of this test alone, removed with everything in it.
-class temporary_directory {
- public:
-  temporary_directory() : path_((std::filesystem::temp_directory_path() / "ringfold-npy-XXXXXX").string()) {
-    REQUIRE(mkdtemp(path_.data()) != nullptr);
-  }
-  ~temporary_directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  temporary_directory(const temporary_directory&) = delete;
-  temporary_directory& operator=(const temporary_directory&) = delete;
-  std::string operator/(const char* name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 std::string dictionary(const std::string& descr, const std::string& order, const std::string& shape) {
   return "{'descr': " + descr + ", 'fortran_order': " + order + ", 'shape': " + shape + ", }";

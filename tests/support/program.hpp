@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 /// A directory of this test alone, removed with everything in it.
 class temporary_directory {
  public:
-  temporary_directory() : path_((fs::temp_directory_path() / "ringfold-compare-XXXXXX").string()) {
+  temporary_directory() : path_((fs::temp_directory_path() / "ringfold-test-XXXXXX").string()) {
     REQUIRE(mkdtemp(path_.data()) != nullptr);
   }
   ~temporary_directory() {

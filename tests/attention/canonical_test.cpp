@@ -176,7 +176,7 @@ TEST_CASE("double and bfloat16, by both kernels") {
   check_random(schedules::experiment<bf16>(contiguous(150, 1), grouped, causal(), 16), by_blocks, 16, some / 2, 7);
 }
 
-TEST_CASE("the blocked kernel over chunks of more and of less than its blocks") {
+TEST_CASE("the blocked kernel over chunks of more and of less than its blocks" * doctest::skip(sanitized)) {
   for (extent const chunk : {16, 64, 150}) {
     check_random(schedules::experiment<float>(contiguous(410, 1), {.heads = 8, .kv_heads = 2, .dim = 9}, causal(), 17),
                  by_blocks, chunk, some / 3, 8);
@@ -250,7 +250,7 @@ TEST_CASE("one token a chunk, it keeps the laws of a kernel") {
   kernel_laws<double>(canonical(flash_kernel{}, 1));
 }
 
-TEST_CASE("only gradients cost more bytes, and nothing more steps") {
+TEST_CASE("only gradients cost more bytes, and nothing more steps" * doctest::skip(sanitized)) {
   for (auto const which : schedules::names) {
     for (int const ranks : {2, 4, 6}) {
       if (left_out(which, ranks, grouped.heads)) continue;
@@ -273,7 +273,7 @@ TEST_CASE("only gradients cost more bytes, and nothing more steps") {
   }
 }
 
-TEST_CASE("the bits are those that every compiler gives") {
+TEST_CASE("the bits are those that every compiler gives" * doctest::skip(sanitized)) {
   for (int const columns : {1, 2, 4}) {
     for (int const rows : {1, 2, 5}) {
       for (int const which : {0, 1})

@@ -1,3 +1,4 @@
+// sanitize: off
 // Conformance, heads: cases that implementations of sequence parallelism have failed.
 #include <doctest/doctest.h>
 
@@ -23,7 +24,6 @@ TEST_CASE(
   std::uint64_t seed = 1;
   for (const shape& s : shapes) {
     for (int const ranks : {1, 2, 3, 4, 6}) {
-      if (sanitized && ranks != 4) continue;
       for (auto const which : schedules::names) {
         if (schedules::refused(which, ranks, s.heads)) continue;
         CAPTURE(s.heads);
@@ -76,7 +76,6 @@ TEST_CASE("14. gradients of key heads that several ranks read are summed once ov
   } const ratios[] = {{8, 1}, {6, 2}, {9, 3}, {12, 4}, {7, 7}};
   for (auto const& [heads, kv_heads] : ratios) {
     for (int const ranks : {2, 3, 4, 6, 7}) {
-      if (sanitized && ranks != 3) continue;
       for (auto const which : schedules::names) {
         if (schedules::refused(which, ranks, heads)) continue;
         CAPTURE(heads);

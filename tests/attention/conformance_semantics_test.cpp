@@ -1,3 +1,4 @@
+// sanitize: off
 // Conformance, what a call means: cases that implementations of sequence parallelism have failed.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// sanitize: off
 // Conformance, sinks and dropout: cases that implementations of sequence parallelism have failed.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/sequence/shifted.hpp>
 
 #include <doctest/doctest.h>
@@ -9,7 +10,6 @@
 #include <ringfold/sequence/documents.hpp>
 
 #include "support/definition.hpp"
-#include "support/sanitized.hpp"
 
 using namespace ringfold;
 
@@ -64,7 +64,7 @@ struct drawn {
 };
 
 constexpr extent counts[] = {0, 1, 3, 4, 9, 17, 30};  // some below the number of ranks
-constexpr int rounds = sanitized ? 2 : 20;
+constexpr int rounds = 20;
 
 template <class F>
 void for_each_draw(std::uint64_t seed, F f) {

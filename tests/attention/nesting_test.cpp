@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/attention/ring.hpp>
 
 #include <doctest/doctest.h>

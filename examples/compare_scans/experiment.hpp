@@ -7,12 +7,16 @@
 #include <ringfold/sequence/documents.hpp>
 #include <ringfold/sequence/layout.hpp>
 
-#include "schedules.hpp"
+#include "support/any_schedule.hpp"
 
 /// \file
 /// What is run, on which numbers, and what comes of it.
 
 namespace compare_scans {
+
+using ringfold::extent;
+using ringfold::examples::any_schedule;
+namespace schedule = ringfold::schedule;
 
 /// All tokens' numbers, [batch, token, head, width]; gates per head are [head].
 struct tensors {

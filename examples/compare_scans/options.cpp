@@ -24,18 +24,6 @@ constexpr rule rules[] = {{"linear", gating::none, run_linear},
 
 constexpr extent longest = std::numeric_limits<std::int32_t>::max();
 
-std::vector<any_schedule> all_schedules(int pieces, int ranks_per_node) {
-  return {{"chain", schedule::chain{}},
-          {"pipelined_chain", schedule::chain{pieces}},
-          {"gather_ring", schedule::gather_ring{}},
-          {"gather_bruck", schedule::gather_bruck{}},
-          {"all_to_all", schedule::all_to_all{}},
-          {"hillis_steele", schedule::hillis_steele{}},
-          {"doubling_123", schedule::doubling_123{}},
-          {"recursive_doubling", schedule::recursive_doubling{}},
-          {"two_level", schedule::two_level<schedule::doubling_123, schedule::chain>{ranks_per_node}}};
-}
-
 /// Those that a list names, in its order.
 template <class Some>
 std::vector<const Some*> named(const char* argument, const std::string& text, ringfold::span<const Some> from) {
@@ -132,7 +120,7 @@ options parse(int argc, char** argv) {
   }
   number("--ranks-per-node", node, o.ranks_per_node, 1024);
   bool const whole = o.ranks % o.ranks_per_node == 0;
-  auto const every = all_schedules(o.pieces, o.ranks_per_node);
+  auto const every = ringfold::examples::all_schedules(o.pieces, o.ranks_per_node);
   for (const rule* each : named<rule>("--rule", rule_text, rules)) o.rules.push_back(each);
   for (const any_schedule* each : named<any_schedule>("--schedule", schedule_text, every)) {
     if (each->name != std::string("two_level") || whole) {

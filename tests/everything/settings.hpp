@@ -83,6 +83,7 @@ inline constexpr const char* names[] = {"ranks",   "schedule", "number", "layout
 
 /// The case of a seed, and the lengths that it asks for.
 struct settings {
+  static constexpr auto& levels = everything::levels;
   std::array<int, factors> level{};
   std::uint64_t seed;
   extent queries = 0, keys = 0;

@@ -112,27 +112,6 @@ result run(const experiment& e, const layout& tokens, Schedule schedule, extent 
   return all;
 }
 
-/// Ranks 1..5, every layout, with documents, chunks, states and gates drawn for each.
-template <class T, class Rule, class Schedule>
-void check(rule_name rule, Schedule schedule, double allowed) {
-  std::uint64_t draw = 0;
-  for (int ranks = 1; ranks <= 5; ++ranks) {
-    for (int kind = 0; kind < recurrences::layouts; ++kind) {
-      std::mt19937_64 random(++draw);
-      extent const lengths[] = {1, 4, 19, 33}, chunks[] = {1, 3, 8, 64};
-      extent const tokens = lengths[random() % 4], chunk = chunks[random() % 4];
-      auto const packed = recurrences::documents_of(tokens, random);
-      auto const cut = recurrences::layout_of(kind, tokens, ranks, packed, random);
-      experiment const e(rule, Rule::gates, {1 + kind % 2, tokens, 2, 3, 4}, packed, draw);
-      CAPTURE(ranks);
-      CAPTURE(kind);
-      CAPTURE(tokens);
-      CAPTURE(chunk);
-      CHECK(off(e, run<T, Rule>(e, cut, schedule, chunk).made) <= allowed);
-    }
-  }
-}
-
 /// A case of tests/golden/recurrence.
 experiment golden(const std::string& name, rule_name rule, gating gates, extents size) {
   experiment e(rule, gates, size, documents{size.tokens}, 1);
@@ -178,16 +157,6 @@ TEST_CASE("a delta rule over ranks") {
       if (!(std::fabs(out[i] - wanted) < 1e-6f)) throw usage_error(say("%g", static_cast<double>(out[i])));
     }
   });
-}
-
-TEST_CASE("DeltaNet over ranks by a log-step scan of matrices") {
-  check<double, delta_rule<gating::none>>(rule_name::delta, schedule::hillis_steele{}, 1e-13);
-}
-TEST_CASE("Gated DeltaNet over ranks by a chain of states, in float") {
-  check<float, delta_rule<gating::per_token>>(rule_name::delta, schedule::chain{2}, 0x1p-24 * 33);
-}
-TEST_CASE("RWKV-7 over ranks by a chain of states") {
-  check<double, dplr<gating::per_row>>(rule_name::dplr, schedule::chain{}, 1e-13);
 }
 
 TEST_CASE("the authors' reference of DeltaNet in float64, over ranks") {

@@ -12,7 +12,7 @@
 #include <ringfold/recurrence/decay.hpp>
 #include <ringfold/wrap/counted.hpp>
 
-#include "sanitized.hpp"
+#include "chain_bytes.hpp"
 #include "sharded.hpp"
 
 /// \file
@@ -320,23 +320,6 @@ extent element_bytes(const experiment& e) {
   return state_bytes<T>(e) + gates * static_cast<extent>(sizeof(accumulate_t<T>));
 }
 
-/// What a chain sends: a state wherever the next token of a document lies on another rank, by the sender; backward, by
-/// the rank of that next token.
-inline std::vector<extent> chain_bytes(const experiment& e, extent state, bool backward) {
-  std::vector<int> owner(static_cast<std::size_t>(e.tokens.tokens()));
-  for (int rank = 0; rank < e.tokens.ranks(); ++rank) {
-    e.tokens.for_each_position(rank, [&](extent, extent at) { owner[static_cast<std::size_t>(at)] = rank; });
-  }
-  std::vector<extent> made(static_cast<std::size_t>(e.tokens.ranks()));
-  for (int document = 0; document < e.packed.count(); ++document) {
-    for (extent t = e.packed.first(document); t + 1 < e.packed.end(document); ++t) {
-      int const here = owner[static_cast<std::size_t>(t)], next = owner[static_cast<std::size_t>(t + 1)];
-      if (here != next) made[static_cast<std::size_t>(backward ? next : here)] += state;
-    }
-  }
-  return made;
-}
-
 /// Every schedule. Sanitizers see the others in the tests of scans: each makes a plan of its own, which takes long to
 /// compile for them.
 template <class F>
@@ -377,31 +360,6 @@ inline documents documents_of(extent tokens, std::mt19937_64& random) {
   }
   lengths.push_back(left);
   return documents(lengths);
-}
-
-/// Every number of ranks, layout and schedule, with tokens, documents, chunks, states, gates and memory drawn for each:
-/// calls f(experiment, schedule, chunk, states, memory order).
-template <class F>
-void for_each_experiment(gating gates, F f) {
-  std::uint64_t draw = 1000 * static_cast<std::uint64_t>(gates);
-  extent const lengths[] = {0, 1, 5, 17, 32, 41}, chunks[] = {1, 3, 8, 64};
-  for (int const ranks : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16}) {
-    for (int kind = 0; kind < layouts; ++kind) {
-      for_each_schedule([&](auto schedule) {
-        std::mt19937_64 random(++draw);
-        if (sanitized && draw % 7 != 0) return;
-        extent const tokens = lengths[random() % 6], chunk = chunks[random() % 4];
-        auto const packed = documents_of(tokens, random);
-        with_states const with{random() % 3 != 0, random() % 3 != 0};
-        auto const order = sharded::memory_orders[random() % 4];
-        experiment e(layout_of(kind, tokens, ranks, packed, random), packed, {1 + kind % 2, 2, 3, 4}, gates, draw);
-        if (!with.initial) e.in.initial.assign(e.in.initial.size(), 0.0);
-        if (!with.final) e.in.final.assign(e.in.final.size(), 0.0);
-        if (!with.initial || !with.final) e.define();
-        f(e, schedule, chunk, with, order);
-      });
-    }
-  }
 }
 
 }  // namespace recurrences

@@ -2,16 +2,14 @@
 
 #include <memory>
 #include <variant>
+#include <vector>
 
 #include <ringfold/collective/scan.hpp>
 
 /// \file
 /// Schedules by name, chosen at run time: a rule is compiled once for all of them.
 
-namespace compare_scans {
-
-namespace schedule = ringfold::schedule;
-using ringfold::extent;
+namespace ringfold::examples {
 
 template <class G, class C>
 class any_scan;
@@ -30,12 +28,15 @@ struct any_schedule {
   int rounds(int slots) const {
     return std::visit([&](const auto& s) { return s.rounds(slots); }, which);
   }
+  extent bytes(int slots, int slot, const schedule::scan_sizes& of) const {
+    return std::visit([&](const auto& s) { return s.bytes(slots, slot, of); }, which);
+  }
   /// The most that one of the ranks sends.
   extent most_bytes(int slots, const schedule::scan_sizes& of) const {
     extent most = 0;
     for (int slot = 0; slot < slots; ++slot) {
-      extent const bytes = std::visit([&](const auto& s) { return s.bytes(slots, slot, of); }, which);
-      most = bytes > most ? bytes : most;
+      extent const sent = bytes(slots, slot, of);
+      most = sent > most ? sent : most;
     }
     return most;
   }
@@ -48,17 +49,16 @@ struct any_schedule {
 template <class G, class C>
 class any_scan {
  public:
-  using stream = ringfold::stream_t<C>;
+  using stream = stream_t<C>;
   using state = typename G::state;
   using element = typename G::element;
 
-  any_scan(const any_schedule& chosen, G algebra, C comm, ringfold::scan_slots slots,
-           ringfold::arena<ringfold::space_t<C>>& memory) {
+  any_scan(const any_schedule& chosen, G algebra, C comm, scan_slots slots, arena<space_t<C>>& memory) {
     std::visit([&]<class S>(const S& s) { scan_ = std::make_unique<typed<S>>(s, algebra, comm, slots, memory); },
                chosen.which);
   }
 
-  void start(ringfold::span<const element> mine, const state* seed, stream on) { scan_->start(mine, seed, on); }
+  void start(span<const element> mine, const state* seed, stream on) { scan_->start(mine, seed, on); }
   bool advance(stream on) { return scan_->advance(on); }
   void finish(stream on) { scan_->finish(on); }
   const state& before(int own) const { return scan_->before(own); }
@@ -66,25 +66,36 @@ class any_scan {
  private:
   struct untyped {
     virtual ~untyped() = default;
-    virtual void start(ringfold::span<const element> mine, const state* seed, stream on) = 0;
+    virtual void start(span<const element> mine, const state* seed, stream on) = 0;
     virtual bool advance(stream on) = 0;
     virtual void finish(stream on) = 0;
     virtual const state& before(int own) const = 0;
   };
   template <class S>
   struct typed final : untyped {
-    typed(S s, G algebra, C comm, const ringfold::scan_slots& slots, ringfold::arena<ringfold::space_t<C>>& memory)
+    typed(S s, G algebra, C comm, const scan_slots& slots, arena<space_t<C>>& memory)
         : inner(s, algebra, comm, slots, memory) {}
-    void start(ringfold::span<const element> mine, const state* seed, stream on) override {
-      inner.start(mine, seed, on);
-    }
+    void start(span<const element> mine, const state* seed, stream on) override { inner.start(mine, seed, on); }
     bool advance(stream on) override { return inner.advance(on); }
     void finish(stream on) override { inner.finish(on); }
     const state& before(int own) const override { return inner.before(own); }
-    ringfold::scan_of<S, G, C> inner;
+    scan_of<S, G, C> inner;
   };
 
   std::unique_ptr<untyped> scan_;
 };
 
-}  // namespace compare_scans
+/// Every schedule, by its name.
+inline std::vector<any_schedule> all_schedules(int pieces, int ranks_per_node) {
+  return {{"chain", schedule::chain{}},
+          {"pipelined_chain", schedule::chain{pieces}},
+          {"gather_ring", schedule::gather_ring{}},
+          {"gather_bruck", schedule::gather_bruck{}},
+          {"all_to_all", schedule::all_to_all{}},
+          {"hillis_steele", schedule::hillis_steele{}},
+          {"doubling_123", schedule::doubling_123{}},
+          {"recursive_doubling", schedule::recursive_doubling{}},
+          {"two_level", schedule::two_level<schedule::doubling_123, schedule::chain>{ranks_per_node}}};
+}
+
+}  // namespace ringfold::examples

@@ -1,0 +1,81 @@
+#pragma once
+
+#include "../../../examples/support/any_schedule.hpp"
+#include "settings.hpp"
+#include "support/chain_bytes.hpp"
+#include "support/rules_over_ranks.hpp"
+
+/// \file
+/// Runs one case on thread ranks, forward and backward, and holds every number against the definition.
+
+namespace recurrences {
+
+/// Bytes of a state and of what an element has besides.
+template <class T, class Spec>
+ringfold::schedule::scan_sizes sizes_of(const rules::experiment<Spec>& e) {
+  ringfold::arena<> nowhere;
+  auto const p = e.spec.template problem<T>(ringfold::contiguous(e.tokens, 1), e.packed, e.batch, e.heads);
+  auto const algebra = e.spec.rule().algebra_for(p, nowhere);
+  auto const bytes_of = [](const auto& views) {
+    extent sum = 0;
+    for (const auto& each : views) sum += each.size() * static_cast<extent>(sizeof(*each.data));
+    return sum;
+  };
+  extent const state = bytes_of(algebra.views(algebra.take_state(nowhere)));
+  auto const element = algebra.take_element(nowhere);
+  ringfold::schedule::scan_sizes made{state, bytes_of(algebra.views(element)) - state,
+                                      static_cast<extent>(algebra.most_parts())};
+  // Is what stands beside the state cut with it?
+  if (made.columns > 1) {
+    made.transition_is_cut = bytes_of(algebra.views(algebra.part(element, 0, 2))) -
+                                 bytes_of(algebra.views(algebra.part(algebra.take_state(nowhere), 0, 2))) <
+                             made.transition;
+  }
+  return made;
+}
+
+/// What is wrong, if anything.
+template <class Spec>
+std::string run(Spec spec, const settings& s) {
+  using T = double;
+  if constexpr (requires { spec.chunk; }) spec.chunk = chunks[s.level[chunk]];
+  rules::experiment<Spec> e(spec, s.packed(), 1 + s.level[batch], 1 + s.level[heads], s.seed);
+  rules::manner const how{.order = sharded::memory_orders[s.level[order]],
+                          .initial = s.level[initial] != 0,
+                          .final = s.level[final] != 0,
+                          .backwards = s.backwards()};
+  if (!how.initial) e.given.initial.assign(e.given.initial.size(), 0.0);
+  if (!how.final) e.given.final.assign(e.given.final.size(), 0.0);
+  if (!how.initial || !how.final) e.define();
+
+  auto const by = ringfold::examples::all_schedules(2, 3)[static_cast<std::size_t>(s.level[schedule])];
+  auto const tokens = s.shared_out(s.backwards() ? mirrored(e.packed) : e.packed);
+  auto const did = rules::run_over_ranks<T>(e, tokens, by, how);
+  auto const off = rules::apart(did.made, e.made);
+  // Sums of a few hundred terms, of states that no rule lets grow by more than a few times.
+  constexpr double allowed = 1e-13;
+  if (!(off.out <= allowed)) return fmt::format("{}: results are off by {}", by.name, off.out);
+  if (!(off.gradients <= allowed)) return fmt::format("{}: gradients are off by {}", by.name, off.gradients);
+
+  // A chain sends what layout and documents ask for; for others, what they publish: one slot a rank, one document.
+  int const size = s.size();
+  auto const sizes = sizes_of<T>(e);
+  bool const chain = std::holds_alternative<ringfold::schedule::chain>(by.which);
+  if (!chain && (s.level[arrangement] != 0 || s.lengths.size() > 1 || e.tokens < size)) return {};
+  auto const read = s.backwards() ? mirrored(tokens) : tokens;
+  auto const ahead = chain_bytes(read, e.packed, sizes.state, false),
+             back = chain_bytes(read, e.packed, sizes.state, true);
+  for (int rank = 0; rank < size; ++rank) {
+    auto const at = static_cast<std::size_t>(rank);
+    int const slot = s.backwards() ? size - 1 - rank : rank;
+    extent const wanted = chain ? ahead[at] : by.bytes(size, slot, sizes),
+                 wanted_back = chain ? back[at] : by.bytes(size, size - 1 - slot, sizes);
+    if (did.forward[at].total_bytes() != wanted || did.backward[at].total_bytes() != wanted_back) {
+      return fmt::format("{}: rank {} sent {} bytes and {} backward; {} and {} were expected", by.name, rank,
+                         did.forward[at].total_bytes(), did.backward[at].total_bytes(), wanted, wanted_back);
+    }
+  }
+  return {};
+}
+
+}  // namespace recurrences

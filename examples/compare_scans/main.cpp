@@ -19,7 +19,7 @@ double median(std::vector<double> of) {
 }
 
 nlohmann::ordered_json as_json(const result& r, const options& o) {
-  experiment const& e = o.of_any_rule;
+  shape const& e = o.of_any_rule;
   nlohmann::ordered_json one{{"rule", r.of->name},
                              {"schedule", r.by.name},
                              {"ranks", o.ranks},
@@ -53,13 +53,13 @@ nlohmann::ordered_json as_json(const result& r, const options& o) {
   return one;
 }
 
-constexpr const char* columns = "{:<10} {:<18} {:>7} {:>9} {:>14} {:>14} {:>6} {:>10} {:>10} {:>9}\n";
+constexpr const char* columns = "{:<11} {:<18} {:>7} {:>9} {:>14} {:>14} {:>6} {:>10} {:>10} {:>9}\n";
 
 void print_head() {
   fmt::print(columns, "rule", "schedule", "rounds", "expected", "sent max, KiB", "expected, KiB", "order", "max error",
              "grad error", "ms");
 }
-void print(const result& r, const experiment& e) {
+void print(const result& r, const shape& e) {
   auto const kibibytes = [](extent bytes) { return fmt::format("{:.4g}", static_cast<double>(bytes) / 1024); };
   fmt::print(columns, r.of->name, r.by.name, r.did.forward.rounds, r.rounds_expected, kibibytes(r.did.forward.bytes),
              kibibytes(r.bytes_expected), r.by.keeps_order() ? "kept" : "other", fmt::format("{:.2e}", r.off.out),
@@ -71,26 +71,21 @@ int run(const options& o) {
   bool right = true;
   bool const shown = o.json != "-";
   auto results = nlohmann::ordered_json::array();
-  experiment const& shape = o.of_any_rule;
+  shape const& s = o.of_any_rule;
   if (shown) {
-    fmt::print("{} tokens on {} ranks, {} heads of {} x {}, chunks of {}{}\n", shape.seq, o.ranks, shape.heads,
-               shape.dim, shape.value_dim, shape.chunk,
-               shape.packed.count() > 1 ? "; between documents less is sent than is expected at most" : "");
+    fmt::print("{} tokens on {} ranks, {} heads of {} x {}, chunks of {}{}\n", s.seq, o.ranks, s.heads, s.dim,
+               s.value_dim, s.chunk,
+               s.packed.count() > 1 ? "; between documents less is sent than is expected at most" : "");
     print_head();
   }
   for (const rule* of : o.rules) {
-    experiment e = shape;
-    e.gates = of->gates;
-    e.in = draw(e, o.seed);
-    exact_tensors const wanted = define(e);
-    experiment once = e;
-    once.repeats = 1;
+    auto const numbers = of->prepare(s, o.seed);
     any_schedule const chain{"chain", schedule::chain{}};
-    errors const alone = distance(of->run(once, chain, 1).made, wanted);
-    outcome const in_order = of->run(once, chain, o.ranks);
+    errors const alone = distance(numbers->run(chain, 1, 1).made, numbers->wanted());
+    outcome const in_order = numbers->run(chain, o.ranks, 1);
     for (const any_schedule& by : o.schedules) {
-      result const r = judge(e, *of, by, o.ranks, of->run(e, by, o.ranks), wanted, alone, in_order);
-      if (shown) print(r, e);
+      result const r = judge(s, *of, *numbers, by, o.ranks, numbers->run(by, o.ranks, o.repeats), alone, in_order);
+      if (shown) print(r, s);
       if (!r.wrong.empty()) fmt::print(stderr, "compare_scans: {} by {}: {}\n", of->name, by.name, r.wrong);
       right = right && r.wrong.empty();
       results.push_back(as_json(r, o));

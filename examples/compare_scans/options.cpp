@@ -15,12 +15,19 @@ using ringfold::examples::refuse, ringfold::examples::split, ringfold::examples:
 
 namespace {
 
-using ringfold::gating;
-
-constexpr rule rules[] = {{"linear", gating::none, run_linear},
-                          {"retention", gating::per_head, run_retention},
-                          {"scalar", gating::per_token, run_scalar},
-                          {"gla", gating::per_row, run_gla}};
+constexpr rule rules[] = {{"linear", prepare_linear},
+                          {"retention", prepare_retention},
+                          {"scalar", prepare_scalar},
+                          {"gla", prepare_gla},
+                          {"delta", prepare_delta},
+                          {"gated_delta", prepare_gated_delta},
+                          {"kda", prepare_kda},
+                          {"rwkv7", prepare_rwkv7},
+                          {"hgrn", prepare_hgrn},
+                          {"lru", prepare_lru},
+                          {"mamba1", prepare_mamba1},
+                          {"mlstm", prepare_mlstm},
+                          {"convolution", prepare_convolution}};
 
 constexpr extent longest = std::numeric_limits<std::int32_t>::max();
 
@@ -48,7 +55,7 @@ std::vector<const Some*> named(const char* argument, const std::string& text, ri
 
 options parse(int argc, char** argv) {
   options o;
-  experiment& e = o.of_any_rule;
+  shape& e = o.of_any_rule;
   CLI::App app(
       "Runs recurrences over a sequence by every schedule of their scan on several ranks, threads of this process, "
       "and\n"
@@ -64,7 +71,9 @@ options parse(int argc, char** argv) {
     return app.add_option(name, to, what)->type_name(type);
   };
   add("--ranks", ranks, "P", "Number of ranks (default 4)");
-  add("--rule", rule_text, "NAMES", "all (default), or some of linear,retention,scalar,gla");
+  add("--rule", rule_text, "NAMES",
+      "all (default), or some of\n"
+      "linear,retention,scalar,gla,delta,gated_delta,kda,rwkv7,hgrn,lru,mamba1,mlstm,convolution");
   add("--schedule", schedule_text, "NAMES",
       "all (default), or some of "
       "chain,pipelined_chain,gather_ring,gather_bruck,all_to_all,hillis_steele,doubling_123,\n"
@@ -72,8 +81,8 @@ options parse(int argc, char** argv) {
   add("--seq", seq, "N", "Tokens (default 1024), at least one for each rank");
   add("--batch", batch, "B", "Sequences at once (default 1)");
   add("--heads", heads, "H", "Heads (default 4)");
-  add("--dim", dim, "D", "Size of a head's queries and keys (default 32)");
-  add("--value-dim", value_dim, "D", "Size of a head's values (default that of keys)");
+  add("--dim", dim, "D", "Size of a head's queries and keys, states of a channel of mamba1 (default 32)");
+  add("--value-dim", value_dim, "D", "Size of a head's values, or its channels (default that of keys)");
   add("--chunk", chunk, "C", "Tokens that are worked on together (default 64)");
   add("--pieces", pieces, "K", "Pieces of a state in pipelined_chain (default 4, or the value dim)");
   add("--ranks-per-node", node, "N", "Of two_level, a divisor of the ranks (default 2)");
@@ -109,7 +118,7 @@ options parse(int argc, char** argv) {
   e.value_dim = e.dim;
   number("--value-dim", value_dim, e.value_dim, longest);
   number("--chunk", chunk, e.chunk, longest);
-  number("--repeat", repeats, e.repeats, 1'000'000);
+  number("--repeat", repeats, o.repeats, 1'000'000);
   if (e.seq < o.ranks) refuse("--seq", std::to_string(e.seq), fmt::format("at least the {} ranks", o.ranks));
   o.pieces = static_cast<int>(std::min<extent>(4, e.value_dim));
   if (app.count("--pieces") > 0) {

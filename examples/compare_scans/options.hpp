@@ -15,9 +15,9 @@ struct options {
   int ranks = 4;
   std::vector<const rule*> rules;
   std::vector<any_schedule> schedules;
-  experiment of_any_rule;  ///< without numbers
+  shape of_any_rule;
   std::uint64_t seed = 1;
-  int pieces = 4, ranks_per_node = 2;
+  int pieces = 4, ranks_per_node = 2, repeats = 5;
   std::string documents_text, json;  ///< empty where not given
   bool help = false;                 ///< asked for, and printed
 };

@@ -10,10 +10,10 @@ namespace compare_scans {
 
 namespace {
 
-double apart(const std::vector<float>& made, const std::vector<double>& wanted) {
+double apart(const std::vector<double>& made, const std::vector<double>& wanted) {
   double most = 0;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    double const difference = std::fabs(static_cast<double>(made[i]) - wanted[i]);
+    double const difference = std::fabs(made[i] - wanted[i]);
     most = std::isfinite(difference) ? std::max(most, difference) : std::numeric_limits<double>::infinity();
   }
   return most;
@@ -30,36 +30,36 @@ double bound(double alone, const std::vector<double>& wanted) { return 1.5 * alo
 
 }  // namespace
 
-double errors::gradient() const { return std::max({q, k, v, gates}); }
+double errors::gradient() const { return *std::max_element(in.begin(), in.end()); }
 
-errors distance(const tensors& made, const exact_tensors& wanted) {
-  return {apart(made.out, wanted.out), apart(made.q, wanted.q), apart(made.k, wanted.k), apart(made.v, wanted.v),
-          apart(made.gates, wanted.gates)};
+errors distance(const rules::values<double>& made, const rules::values<double>& wanted) {
+  errors off{apart(made.out, wanted.out)};
+  for (std::size_t i = 0; i < wanted.in.size(); ++i) off.in.push_back(apart(made.in[i], wanted.in[i]));
+  return off;
 }
 
-result judge(const experiment& e, const rule& of, const any_schedule& by, int ranks, outcome did,
-             const exact_tensors& wanted, const errors& alone, const outcome& chain) {
-  result r{&of,   by, std::move(did), {}, {}, by.rounds(ranks), by.most_bytes(ranks, e.sizes()), e.packed.count() > 1,
-           false, {}};
+result judge(const shape& s, const rule& of, const prepared& numbers, const any_schedule& by, int ranks, outcome did,
+             const errors& alone, const outcome& chain) {
+  auto const& wanted = numbers.wanted();
+  result r{
+      &of,   by, std::move(did), {}, {}, by.rounds(ranks), by.most_bytes(ranks, numbers.sizes()), s.packed.count() > 1,
+      false, {}};
   r.off = distance(r.did.made, wanted);
-  r.allowed = {bound(alone.out, wanted.out), bound(alone.q, wanted.q), bound(alone.k, wanted.k),
-               bound(alone.v, wanted.v), bound(alone.gates, wanted.gates)};
-  tensors const &mine = r.did.made, &its = chain.made;
-  r.order_kept =
-      mine.out == its.out && mine.q == its.q && mine.k == its.k && mine.v == its.v && mine.gates == its.gates;
+  r.allowed.out = bound(alone.out, wanted.out);
+  for (std::size_t i = 0; i < wanted.in.size(); ++i) r.allowed.in.push_back(bound(alone.in[i], wanted.in[i]));
+  r.order_kept = r.did.made.out == chain.made.out && r.did.made.in == chain.made.in;
   auto const expect = [&](bool holds, const std::string& what) {
     if (!holds && r.wrong.empty()) r.wrong = what;
   };
-  auto const near = [&](double errors::*member, const char* name) {
-    expect(r.off.*member <= r.allowed.*member,
-           fmt::format("{} is {:.3g} from the definition, allowed {:.3g}", name, r.off.*member, r.allowed.*member));
+  auto const near = [&](double off, double allowed, const char* name) {
+    expect(off <= allowed, fmt::format("{} is {:.3g} from the definition, allowed {:.3g}", name, off, allowed));
   };
-  near(&errors::out, "the output");
-  if (e.backward)
-    near(&errors::q, "dq"), near(&errors::k, "dk"), near(&errors::v, "dv"), near(&errors::gates, "dgates");
+  near(r.off.out, r.allowed.out, "the output");
+  auto const names = numbers.names();
+  for (std::size_t i = 0; s.backward && i < wanted.in.size(); ++i) near(r.off.in[i], r.allowed.in[i], names[i]);
   if (by.keeps_order()) expect(r.order_kept, "other bits than a chain");
   for (const pass* each : {&r.did.forward, &r.did.backward}) {
-    if (each == &r.did.backward && !e.backward) continue;
+    if (each == &r.did.backward && !s.backward) continue;
     auto const fits = [&](auto got, auto expected) { return r.at_most ? got <= expected : got == expected; };
     expect(fits(each->rounds, r.rounds_expected),
            fmt::format("{} rounds, expected {}", each->rounds, r.rounds_expected));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "experiment.hpp"
 
@@ -9,14 +10,15 @@
 
 namespace compare_scans {
 
-/// Largest distances from the definition: of the output, and of each gradient.
+/// Largest distances from the definition: of the output, and of the gradient of each input.
 struct errors {
-  double out = 0, q = 0, k = 0, v = 0, gates = 0;
+  double out = 0;
+  std::vector<double> in{};
   double gradient() const;
 };
 
 /// How far a run is from the definition.
-errors distance(const tensors& made, const exact_tensors& wanted);
+errors distance(const rules::values<double>& made, const rules::values<double>& wanted);
 
 struct result {
   const rule* of;
@@ -31,7 +33,7 @@ struct result {
 };
 
 /// Holds a run against the definition, one rank alone, and a chain on as many ranks.
-result judge(const experiment& e, const rule& of, const any_schedule& by, int ranks, outcome did,
-             const exact_tensors& wanted, const errors& alone, const outcome& chain);
+result judge(const shape& s, const rule& of, const prepared& numbers, const any_schedule& by, int ranks, outcome did,
+             const errors& alone, const outcome& chain);
 
 }  // namespace compare_scans

@@ -33,7 +33,7 @@ std::set<std::string> const in_order{"chain", "pipelined_chain", "gather_ring", 
 
 TEST_CASE("every rule by every schedule, forward and backward") {
   json const all = results("--ranks 4 --seq 90 --heads 2 --dim 8 --value-dim 6 --chunk 16 --repeat 1 --backward");
-  CHECK(all.size() == 4 * 9);
+  CHECK(all.size() == 13 * 9);
   for (const json& one : all) {
     CAPTURE(one.dump());
     CHECK(one.at("rounds") == one.at("rounds_expected"));
@@ -72,14 +72,17 @@ TEST_CASE("documents, pieces, nodes and other numbers of ranks") {
 TEST_CASE("a table is printed where no JSON is, and bad arguments are refused by one line") {
   auto const did = run("--ranks 2 --seq 16 --heads 1 --dim 4 --repeat 1 --rule linear --schedule chain");
   CHECK(did.code == 0);
-  CHECK(did.out.find("linear     chain ") != std::string::npos);
+  CHECK(did.out.find("linear      chain ") != std::string::npos);
   auto const refused = [](const std::string& arguments, const std::string& why) {
     CAPTURE(arguments);
     auto const by = run(arguments);
     CHECK(by.code == 2);
     CHECK(by.err == "compare_scans: " + why + "\n");
   };
-  refused("--rule gated", "--rule gated: allowed: all, or some of linear, retention, scalar, gla");
+  refused("--rule gated",
+          "--rule gated: allowed: all, or some of linear, retention, scalar, gla, delta, gated_delta, kda, rwkv7, "
+          "hgrn, lru, "
+          "mamba1, mlstm, convolution");
   refused("--seq 3", "--seq 3: allowed: at least the 4 ranks");
   refused("--dim 8 --pieces 9", "--pieces 9: allowed: whole numbers from 1 to 8");
   refused("--seq 10 --documents 4,5", "--documents 4,5: allowed: lengths that add up to the 10 tokens, not to 9");

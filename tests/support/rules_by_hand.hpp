@@ -8,7 +8,8 @@
 
 #include <ringfold/algebra/affine.hpp>
 
-#include "rules.hpp"
+#include "../../examples/support/rules/shard_of.hpp"
+#include "sharded.hpp"
 
 /// \file
 /// A rule held against its definition, token by token: part after part, as if each were a rank, with elements put together

@@ -6,7 +6,7 @@
 #include <ringfold/recurrence/backward_plan.hpp>
 #include <ringfold/wrap/counted.hpp>
 
-#include "rules.hpp"
+#include "../../examples/support/rules/shard_of.hpp"
 
 /// \file
 /// A rule over ranks, by its plans.

@@ -31,6 +31,7 @@ struct diagonal {
 
   template <class E, class N>
   void define(const E& e, values<N>& x, extent b, extent h) const {
+    using std::exp, std::sin, std::cos;
     for (extent c = 0; c < channels; ++c) {
       auto const at = [&](extent t, extent part) { return e.at(b, t, h, part * channels + c, out_width()); };
       auto const state_at = [&](extent part) { return e.of_head(b, h, part * channels + c, out_width()); };

@@ -47,13 +47,14 @@ struct experiment {
   Spec spec;
   extent tokens, batch, heads;
   documents packed;
+  bool gradients;        ///< are made too; that takes a tape as long as all steps of a head
   values<double> given;  ///< out and final are the cotangents
   values<double> made;   ///< out and final; the gradients of in and initial
 
   experiment(Spec s, extent count, extent b, extent h, std::uint64_t seed)
       : experiment(s, documents{count}, b, h, seed) {}
-  experiment(Spec s, documents parts, extent b, extent h, std::uint64_t seed)
-      : spec(s), tokens(parts.tokens()), batch(b), heads(h), packed(std::move(parts)) {
+  experiment(Spec s, documents parts, extent b, extent h, std::uint64_t seed, bool with_gradients = true)
+      : spec(s), tokens(parts.tokens()), batch(b), heads(h), packed(std::move(parts)), gradients(with_gradients) {
     std::mt19937_64 random(seed);
     auto const draw = [&](extent many, const input& of) {
       numbers drawn(static_cast<std::size_t>(many));
@@ -96,6 +97,14 @@ struct experiment {
     made = {{}, zeros_like(given.initial), zeros_like(given.out), zeros_like(given.final)};
     for (const numbers& each : given.in) made.in.push_back(zeros_like(each));
     numbers const initial = plain(given.initial), final = plain(given.final);
+    if (!gradients) {
+      values<double> x{given.in, initial, made.out, made.final};
+      for (extent b = 0; b < batch; ++b) {
+        for (extent h = 0; h < heads; ++h) spec.define(*this, x, b, h);
+      }
+      made.out = x.out, made.final = x.final;
+      return;
+    }
     for (extent b = 0; b < batch; ++b) {
       for (extent h = 0; h < heads; ++h) define(b, h, initial, final);
     }

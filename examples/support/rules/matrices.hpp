@@ -49,6 +49,7 @@ struct matrices {
 
   template <class E, class N>
   void define(const E& e, values<N>& x, extent b, extent h) const {
+    using std::exp;
     auto const begin = x.initial.begin() + static_cast<long>(e.of_head(b, h, 0, state_size()));
     std::vector<N> state(begin, begin + state_size());
     auto const in = [&](std::size_t of, extent t, extent i, extent width) { return x.in[of][e.at(b, t, h, i, width)]; };

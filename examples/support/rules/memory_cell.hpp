@@ -41,6 +41,7 @@ struct memory_cell {
 
   template <class E, class N>
   void define(const E& e, values<N>& x, extent b, extent h) const {
+    using std::exp, std::fabs, std::max;
     extent const width = value_dim + 1;
     auto const begin = x.initial.begin() + static_cast<long>(e.of_head(b, h, 0, state_size()));
     std::vector<N> state(begin, begin + dim * width);

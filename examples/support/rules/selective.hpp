@@ -25,6 +25,7 @@ struct selective {
 
   template <class E, class N>
   void define(const E& e, values<N>& x, extent b, extent h) const {
+    using std::exp;
     for (extent n = 0; n < states; ++n) {
       for (extent d = 0; d < channels; ++d) {
         N const rate = x.in[4][static_cast<std::size_t>((h * states + n) * channels + d)];

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "../../../examples/support/any_schedule.hpp"
+#include "../../../examples/support/rules/sizes.hpp"
 #include "settings.hpp"
 #include "support/chain_bytes.hpp"
 #include "support/rules_over_ranks.hpp"
@@ -9,30 +10,6 @@
 /// Runs one case on thread ranks, forward and backward, and holds every number against the definition.
 
 namespace recurrences {
-
-/// Bytes of a state and of what an element has besides.
-template <class T, class Spec>
-ringfold::schedule::scan_sizes sizes_of(const rules::experiment<Spec>& e) {
-  ringfold::arena<> nowhere;
-  auto const p = e.spec.template problem<T>(ringfold::contiguous(e.tokens, 1), e.packed, e.batch, e.heads);
-  auto const algebra = e.spec.rule().algebra_for(p, nowhere);
-  auto const bytes_of = [](const auto& views) {
-    extent sum = 0;
-    for (const auto& each : views) sum += each.size() * static_cast<extent>(sizeof(*each.data));
-    return sum;
-  };
-  extent const state = bytes_of(algebra.views(algebra.take_state(nowhere)));
-  auto const element = algebra.take_element(nowhere);
-  ringfold::schedule::scan_sizes made{state, bytes_of(algebra.views(element)) - state,
-                                      static_cast<extent>(algebra.most_parts())};
-  // Is what stands beside the state cut with it?
-  if (made.columns > 1) {
-    made.transition_is_cut = bytes_of(algebra.views(algebra.part(element, 0, 2))) -
-                                 bytes_of(algebra.views(algebra.part(algebra.take_state(nowhere), 0, 2))) <
-                             made.transition;
-  }
-  return made;
-}
 
 /// What is wrong, if anything.
 template <class Spec>
@@ -59,7 +36,7 @@ std::string run(Spec spec, const settings& s) {
 
   // A chain sends what layout and documents ask for; for others, what they publish: one slot a rank, one document.
   int const size = s.size();
-  auto const sizes = sizes_of<T>(e);
+  auto const sizes = rules::sizes_of<T>(e);
   bool const chain = std::holds_alternative<ringfold::schedule::chain>(by.which);
   if (!chain && (s.level[arrangement] != 0 || s.lengths.size() > 1 || e.tokens < size)) return {};
   auto const read = s.backwards() ? mirrored(tokens) : tokens;

@@ -5,8 +5,8 @@
 
 #include <ringfold/recurrence/mirrored.hpp>
 
-#include "../../examples/support/rules/experiment.hpp"
-#include "sharded.hpp"
+#include "../shards.hpp"
+#include "experiment.hpp"
 
 /// \file
 /// What one rank holds of a recurrence, as tensors of its rule.

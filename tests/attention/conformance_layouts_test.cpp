@@ -1,3 +1,4 @@
+// sanitize: off
 // Conformance, layouts and masks: cases that implementations of sequence parallelism have failed.
 #include <doctest/doctest.h>
 

@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/attention/query_ring.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/attention/split_kv.hpp>
 
 #include <doctest/doctest.h>

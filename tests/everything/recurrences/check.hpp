@@ -1,7 +1,9 @@
 #pragma once
 
+#include <ringfold/recurrence/both_ways.hpp>
 #include "../../../examples/support/any_schedule.hpp"
 #include "../../../examples/support/rules/sizes.hpp"
+
 #include "settings.hpp"
 #include "support/chain_bytes.hpp"
 #include "support/rules_over_ranks.hpp"
@@ -16,17 +18,19 @@ template <class Spec>
 std::string run(Spec spec, const settings& s) {
   using T = double;
   if constexpr (requires { spec.chunk; }) spec.chunk = chunks[s.level[chunk]];
-  rules::experiment<Spec> e(spec, s.packed(), 1 + s.level[batch], 1 + s.level[heads], s.seed);
+  documents const packed = s.goes() == way::both ? both_ways(s.packed()) : s.packed();
+  rules::experiment<Spec> e(spec, packed, 1 + s.level[batch], 1 + s.level[heads], s.seed);
   rules::manner const how{.order = sharded::memory_orders[s.level[order]],
                           .initial = s.level[initial] != 0,
                           .final = s.level[final] != 0,
-                          .backwards = s.backwards()};
+                          .backwards = s.goes() == way::back};
   if (!how.initial) e.given.initial.assign(e.given.initial.size(), 0.0);
   if (!how.final) e.given.final.assign(e.given.final.size(), 0.0);
   if (!how.initial || !how.final) e.define();
 
   auto const by = ringfold::examples::all_schedules(2, 3)[static_cast<std::size_t>(s.level[schedule])];
-  auto const tokens = s.shared_out(s.backwards() ? mirrored(e.packed) : e.packed);
+  auto const shared = s.shared_out(how.backwards ? mirrored(s.packed()) : s.packed());
+  auto const tokens = s.goes() == way::both ? both_ways(shared) : shared;
   auto const did = rules::run_over_ranks<T>(e, tokens, by, how);
   auto const off = rules::apart(did.made, e.made);
   // Sums of a few hundred terms, of states that no rule lets grow by more than a few times.
@@ -38,13 +42,13 @@ std::string run(Spec spec, const settings& s) {
   int const size = s.size();
   auto const sizes = rules::sizes_of<T>(e);
   bool const chain = std::holds_alternative<ringfold::schedule::chain>(by.which);
-  if (!chain && (s.level[arrangement] != 0 || s.lengths.size() > 1 || e.tokens < size)) return {};
-  auto const read = s.backwards() ? mirrored(tokens) : tokens;
+  if (!chain && (s.level[arrangement] != 0 || packed.count() > 1 || e.tokens < size)) return {};
+  auto const read = how.backwards ? mirrored(tokens) : tokens;
   auto const ahead = chain_bytes(read, e.packed, sizes.state, false),
              back = chain_bytes(read, e.packed, sizes.state, true);
   for (int rank = 0; rank < size; ++rank) {
     auto const at = static_cast<std::size_t>(rank);
-    int const slot = s.backwards() ? size - 1 - rank : rank;
+    int const slot = how.backwards ? size - 1 - rank : rank;
     extent const wanted = chain ? ahead[at] : by.bytes(size, slot, sizes),
                  wanted_back = chain ? back[at] : by.bytes(size, size - 1 - slot, sizes);
     if (did.forward[at].total_bytes() != wanted || did.backward[at].total_bytes() != wanted_back) {

@@ -43,6 +43,9 @@ enum factor : std::size_t {
 inline constexpr int rank_counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 16};
 inline constexpr extent token_counts[] = {0, 1, 5, 17, 26, 41}, chunks[] = {1, 3, 8, 64};
 
+enum class way { ahead, back, both };
+inline constexpr way directions[] = {way::ahead, way::back, way::both};
+
 /// Each in a file of its own.
 struct settings;
 using run_rule = std::string(const settings&);
@@ -58,7 +61,7 @@ struct settings {
                                                       static_cast<int>(std::size(rules)),
                                                       8,
                                                       3,
-                                                      2,
+                                                      static_cast<int>(std::size(directions)),
                                                       2,
                                                       2,
                                                       static_cast<int>(std::size(sharded::memory_orders)),
@@ -88,7 +91,7 @@ struct settings {
 
   int size() const { return rank_counts[level[ranks]]; }
   documents packed() const { return documents(lengths); }
-  bool backwards() const { return level[direction] != 0; }
+  way goes() const { return directions[level[direction]]; }
 
   /// Who holds what of the sequence as it lies, whichever way it is read.
   layout shared_out(const documents& parts) const {

@@ -8,15 +8,16 @@
 #include <ringfold/comm/threads.hpp>
 #include <ringfold/core/workspace.hpp>
 #include <ringfold/recurrence/backward_plan.hpp>
-#include <ringfold/recurrence/decay.hpp>
 #include <ringfold/wrap/counted.hpp>
 
+#include "../examples/support/rules/matrices.hpp"
 #include "support/peak.hpp"
 
 /// \file
 /// Chunks of one head on one core, as a part of its multiply-add peak; and scans of states over thread ranks.
 
 using namespace ringfold;
+using rules::matrices, rules::writing;
 
 namespace {
 
@@ -34,63 +35,83 @@ std::vector<float> drawn(extent count, float from, float to) {
 }
 
 /// A rule's verbs on some tokens of one head: all that is done between a state that enters and one that leaves.
-template <gating Gates>
+template <writing Writing, gating Gates>
 class one_head {
+  using spec = matrices<Writing, Gates>;
+  using rule = decltype(spec().rule());
+
  public:
   one_head(extent tokens, extent dim, extent chunk)
-      : tokens_(tokens), dim_(dim), rule_{chunk}, memory_(bytes()), at_(memory_.data(), bytes()) {}
+      : tokens_(tokens),
+        spec_{dim, dim, chunk},
+        memory_(bytes()),
+        at_(memory_.data(), bytes()),
+        work_(spec_.rule().forward_workspace(problem(), tokens, at_)),
+        backward_work_(spec_.rule().backward_workspace_for(problem(), tokens, at_)) {
+    for (const rules::input& each : spec_.inputs()) {
+      extent const count = each.of_tokens ? tokens * each.width : each.width;
+      // Slow gates, keys and betas that keep states as they are.
+      bool const gates = each.high == 0;
+      in_.push_back(drawn(count, gates ? -0.05F : static_cast<float>(each.low), static_cast<float>(each.high)));
+      gradients_.emplace_back(static_cast<std::size_t>(count));
+    }
+  }
 
   void forward() {
-    rule_.within(work_, problem_, operands(), rows(out_), [] {});
-    rule_.carry(work_, problem_, operands(), state(), rows(out_));
+    spec_.rule().within(work_, problem(), operands(), rows(out_), [] {});
+    spec_.rule().carry(work_, problem(), operands(), state(), rows(out_));
   }
   void backward() {
     view<const float, 4> const dout = rows(dout_);
-    rule_.within_backward(backward_work_, problem_, operands(), dout, gradients(), [] {});
-    rule_.carry_backward(backward_work_, problem_, operands(), dout, state(), state(), gradients());
+    auto const to = tensors<typename rule::template gradients<float>>(gradients_);
+    spec_.rule().within_backward(backward_work_, problem(), operands(), dout, to, [] {});
+    spec_.rule().carry_backward(backward_work_, problem(), operands(), dout, state(), state(), to);
   }
 
-  /// Multiply-adds: (chunk + 1) / 2 pairs of a token, of both widths, and what it reads of the state and writes into it.
+  /// Multiply-adds: (chunk + 1) / 2 pairs of a token, of both widths, and what it reads of the state and writes into it;
+  /// tokens that also read what they write do so twice, and pair with both.
   double multiply_adds() const {
-    double const chunk = static_cast<double>(std::min(rule_.chunk, tokens_)), dim = static_cast<double>(dim_);
-    return static_cast<double>(tokens_) * ((chunk + 1) / 2 * 2 * dim + 2 * dim * dim);
+    double const chunk = static_cast<double>(std::min(spec_.chunk, tokens_)), dim = static_cast<double>(spec_.dim);
+    bool const solves = Writing != writing::adds;
+    return static_cast<double>(tokens_) * ((solves ? 4 : 1) * (chunk + 1) / 2 * 2 * dim + (solves ? 4 : 2) * dim * dim);
   }
 
  private:
+  auto problem() const { return spec_.template problem<float>(contiguous(tokens_, 1), documents{tokens_}, 1, 1); }
   extent bytes() const {
     arena<> nowhere;
-    (void)rule_.forward_workspace(problem_, tokens_, nowhere);
-    (void)rule_.backward_workspace_for(problem_, tokens_, nowhere);
+    (void)spec_.rule().forward_workspace(problem(), tokens_, nowhere);
+    (void)spec_.rule().backward_workspace_for(problem(), tokens_, nowhere);
     return nowhere.used();
   }
-  view<float, 4> rows(std::vector<float>& of) const { return dense(of.data(), 1, tokens_, 1, dim_); }
-  view<const float, 4> state() { return dense(state_.data(), 1, 1, dim_, dim_); }
-  /// Gates of the rule's kind; the others have none.
-  view<float, 4> gates_in(std::vector<float>& of) const {
-    if (Gates == gating::per_row) return rows(of);
-    return dense(Gates == gating::none ? nullptr : of.data(), 1, tokens_, 1, 1);
+  view<float, 4> rows(std::vector<float>& of) const { return dense(of.data(), 1, tokens_, 1, spec_.value_dim); }
+  view<const float, 4> state() { return dense(state_.data(), 1, 1, spec_.dim, spec_.value_dim); }
+  template <class Tensors>
+  auto tensors(std::vector<std::vector<float>>& of) const {
+    auto const kinds = spec_.inputs();
+    std::vector<view<float, 4>> views;
+    for (std::size_t i = 0; i < of.size(); ++i)
+      views.push_back(dense(of[i].data(), 1, kinds[i].of_tokens ? tokens_ : 1, 1, kinds[i].width));
+    return spec_.template tensors<Tensors>(views, views).operands(problem(), tokens_);
   }
-  recurrence_operands<float> operands() { return {rows(q_), rows(k_), rows(v_), gates_in(gates_)}; }
-  recurrence_gradients<float> gradients() { return {rows(dq_), rows(dk_), rows(dv_), gates_in(dgates_)}; }
+  auto operands() { return tensors<typename rule::template inputs<float>>(in_); }
 
-  extent tokens_, dim_;
-  decay<Gates> rule_;
-  recurrence_problem<float> problem_ = make_recurrence<float>(contiguous(tokens_, 1), {.heads = 1, .dim = dim_});
-  std::vector<float> q_ = drawn(tokens_ * dim_, -1, 1), k_ = q_, v_ = q_, dout_ = q_, out_ = q_, dq_ = q_, dk_ = q_,
-                     dv_ = q_, dgates_ = q_, gates_ = drawn(tokens_ * dim_, -0.05F, 0),
-                     state_ = drawn(dim_ * dim_, -1, 1);
+  extent tokens_;
+  spec spec_;
+  std::vector<std::vector<float>> in_, gradients_;
+  std::vector<float> out_ = drawn(tokens_ * spec_.value_dim, -1, 1), dout_ = out_,
+                     state_ = drawn(spec_.dim * spec_.value_dim, -1, 1);
   detail::scratch_memory<host_space> memory_;
   arena<> at_;
-  decltype(rule_.forward_workspace(problem_, tokens_, at_)) work_{rule_.forward_workspace(problem_, tokens_, at_)};
-  decltype(rule_.backward_workspace_for(problem_, tokens_, at_)) backward_work_{
-      rule_.backward_workspace_for(problem_, tokens_, at_)};
+  decltype(rule().forward_workspace(std::declval<recurrence_problem<float>>(), 1, at_)) work_;
+  decltype(rule().backward_workspace_for(std::declval<recurrence_problem<float>>(), 1, at_)) backward_work_;
 };
 
 /// Backward takes 2.5 times the products of forward: a pair's weight again, its slope, and three gradients; likewise with
 /// the state.
-template <gating Gates, bool Backward>
+template <writing Writing, gating Gates, bool Backward>
 void chunks(benchmark::State& bench) {
-  one_head<Gates> head(bench.range(0), bench.range(1), bench.range(2));
+  one_head<Writing, Gates> head(bench.range(0), bench.range(1), bench.range(2));
   for (auto _ : bench) {
     Backward ? head.backward() : head.forward();
     benchmark::ClobberMemory();
@@ -142,12 +163,14 @@ void grid(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"tokens", "dim", "chunk"})->ArgsProduct({{256, 65536}, {64, 128}, {64, 128, 256}});
   bench->Unit(benchmark::kMillisecond)->MinTime(0.1);
 }
-BENCHMARK(chunks<gating::none, false>)->Name("forward/none")->Apply(grid);
-BENCHMARK(chunks<gating::per_token, false>)->Name("forward/per_token")->Apply(grid);
-BENCHMARK(chunks<gating::per_row, false>)->Name("forward/per_row")->Apply(grid);
-BENCHMARK(chunks<gating::none, true>)->Name("backward/none")->Apply(grid);
-BENCHMARK(chunks<gating::per_token, true>)->Name("backward/per_token")->Apply(grid);
-BENCHMARK(chunks<gating::per_row, true>)->Name("backward/per_row")->Apply(grid);
+#define RINGFOLD_CHUNKS(name, ...)                                           \
+  BENCHMARK(chunks<__VA_ARGS__, false>)->Name("forward/" name)->Apply(grid); \
+  BENCHMARK(chunks<__VA_ARGS__, true>)->Name("backward/" name)->Apply(grid)
+RINGFOLD_CHUNKS("none", writing::adds, gating::none);
+RINGFOLD_CHUNKS("per_token", writing::adds, gating::per_token);
+RINGFOLD_CHUNKS("per_row", writing::adds, gating::per_row);
+RINGFOLD_CHUNKS("delta", writing::corrects, gating::per_token);
+RINGFOLD_CHUNKS("rwkv7", writing::of_low_rank, gating::per_row);
 
 void rank_grid(benchmark::internal::Benchmark* bench) {
   bench->ArgName("ranks")->DenseRange(2, 16, 2)->UseManualTime()->Unit(benchmark::kMicrosecond)->Iterations(9);

@@ -37,9 +37,9 @@ inline documents mirrored(const documents& packed) {
 
 /// A recurrence from the last token to the first: a plan of it takes flipped() views of what has rows.
 ///
-/// Its initial state enters the last token, its final state is that after the first one; the forward pass of a
-/// bidirectional recurrence is a plan of either kind, and what both make is the caller's to join. Every rule, schedule
-/// and layout goes both ways, documents too, forward and backward.
+/// Its initial state enters the last token, its final state is that after the first one. Every rule, schedule and layout
+/// goes either way, documents too, forward and backward. A bidirectional recurrence is a plan of either kind, or one of
+/// both_ways(); what both make is the caller's to join.
 /// \snippet recurrence/mirrored_test.cpp mirrored
 template <class T>
 recurrence_problem<T> mirrored(recurrence_problem<T> p) {

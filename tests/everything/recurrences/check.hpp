@@ -13,6 +13,8 @@
 
 namespace recurrences {
 
+inline constexpr int ranks_per_node = 3;
+
 /// What is wrong, if anything.
 template <class Spec>
 std::string run(Spec spec, const settings& s) {
@@ -28,7 +30,7 @@ std::string run(Spec spec, const settings& s) {
   if (!how.final) e.given.final.assign(e.given.final.size(), 0.0);
   if (!how.initial || !how.final) e.define();
 
-  auto const by = ringfold::examples::all_schedules(2, 3)[static_cast<std::size_t>(s.level[schedule])];
+  auto const by = ringfold::examples::all_schedules(2, ranks_per_node)[static_cast<std::size_t>(s.level[schedule])];
   auto const shared = s.shared_out(how.backwards ? mirrored(s.packed()) : s.packed());
   auto const tokens = s.goes() == way::both ? both_ways(shared) : shared;
   auto const did = rules::run_over_ranks<T>(e, tokens, by, how);
@@ -42,6 +44,8 @@ std::string run(Spec spec, const settings& s) {
   int const size = s.size();
   auto const sizes = rules::sizes_of<T>(e);
   bool const chain = std::holds_alternative<ringfold::schedule::chain>(by.which);
+  // From the last rank on, nodes are others where the last one is not full.
+  if (by.name == std::string("two_level") && size % ranks_per_node != 0) return {};
   if (!chain && (s.level[arrangement] != 0 || packed.count() > 1 || e.tokens < size)) return {};
   auto const read = how.backwards ? mirrored(tokens) : tokens;
   auto const ahead = chain_bytes(read, e.packed, sizes.state, false),

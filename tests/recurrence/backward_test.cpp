@@ -1,3 +1,4 @@
+// sanitize: off
 #include <doctest/doctest.h>
 
 #include <limits>

@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/recurrence/diagonal_recurrence.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/recurrence/mirrored.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/recurrence/mlstm.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/recurrence/selective_scan.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,4 @@
+// sanitize: off
 #include <ringfold/recurrence/short_convolution.hpp>
 
 #include <doctest/doctest.h>

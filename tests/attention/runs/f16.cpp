@@ -1,3 +1,4 @@
+// sanitize: off
 #include <schedules.hpp>
 
 namespace schedules {

@@ -50,11 +50,7 @@ class prepared_rule final : public prepared {
  public:
   /// Nothing enters the sequence, and nothing is asked of the state behind it.
   prepared_rule(Spec spec, const shape& s, std::uint64_t seed)
-      : all_(spec, s.packed, s.batch, s.heads, seed, s.backward) {
-    all_.given.initial.assign(all_.given.initial.size(), 0.0);
-    all_.given.final.assign(all_.given.final.size(), 0.0);
-    all_.define();
-  }
+      : all_(spec, s.packed, s.batch, s.heads, seed, {false, false, s.backward}) {}
 
   const rules::values<double>& wanted() const override { return all_.made; }
   std::vector<const char*> names() const override {
@@ -85,7 +81,7 @@ class prepared_rule final : public prepared {
                                            one.extents[2], one.extents[3]);
       detail::time([&] { forward.forward(in, mine.out.whole, {.entered = entered}); }, repeats, book, rounds, together,
                    guard, did.forward);
-      if (all_.gradients) {
+      if (all_.what.gradients) {
         ringfold::recurrence_backward_plan backward(
             ringfold::recurrence(ringfold::counted(by_rounds(comm, backward_rounds), backward_book), by, spec.rule()),
             p);

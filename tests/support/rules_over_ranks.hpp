@@ -18,10 +18,9 @@ struct run_result {
   std::vector<counters> forward, backward;
 };
 
-/// How a rule runs: which states are handed over, how rows lie in memory, and from which end.
+/// How a rule runs: how rows lie in memory, and from which end.
 struct manner {
   sharded::memory_order order = sharded::memory_order::bshd;
-  bool initial = true, final = true;
   bool backwards = false;  ///< rows of a layout are handed over last first, and the first token is the layout's last
 };
 
@@ -33,8 +32,8 @@ run_result run_over_ranks(const experiment<Spec>& e, const layout& tokens, Sched
   auto const ranks = static_cast<std::size_t>(tokens.ranks());
   all.forward.resize(ranks), all.backward.resize(ranks);
   all.made.final.resize(e.made.final.size()), all.made.initial.resize(e.made.initial.size());
-  if (e.tokens == 0 || !how.final) all.made.final = e.made.final;  // which nobody makes
-  if (e.tokens == 0 || !how.initial) all.made.initial = e.made.initial;
+  if (e.tokens == 0 || !e.what.final) all.made.final = e.made.final;  // which nobody makes
+  if (e.tokens == 0 || !e.what.initial) all.made.initial = e.made.initial;
   auto const as_read = how.backwards ? mirrored(tokens) : tokens;
   std::mutex guard;
   run_ranks(tokens.ranks(), [&](threads plain) {
@@ -62,19 +61,20 @@ run_result run_over_ranks(const experiment<Spec>& e, const layout& tokens, Sched
     counters book_of_forward;
     for (int turn = 0; turn < 2; ++turn) {
       book = {};
-      forward.forward(mine.read(e.spec), mine.out.whole,
-                      {.initial = state(initial, how.initial), .final = state(last, how.final), .entered = states});
+      forward.forward(
+          mine.read(e.spec), mine.out.whole,
+          {.initial = state(initial, e.what.initial), .final = state(last, e.what.final), .entered = states});
       book_of_forward = book;
       book = {};
       backward.backward(mine.read(e.spec), states, mine.dout.whole, mine.written(e.spec),
-                        {.final = state(final, how.final), .initial = state(first, how.initial)});
+                        {.final = state(final, e.what.final), .initial = state(first, e.what.initial)});
     }
 
     std::lock_guard const lock(guard);
     mine.add_to(all.made, e, as_read, me);
     as_read.for_each_position(me, [&](extent, extent position) {
-      if (position == 0 && how.initial) all.made.initial = e.plain(numbers(first.begin(), first.end()));
-      if (position + 1 == e.tokens && how.final) all.made.final = e.plain(numbers(last.begin(), last.end()));
+      if (position == 0 && e.what.initial) all.made.initial = e.plain(numbers(first.begin(), first.end()));
+      if (position + 1 == e.tokens && e.what.final) all.made.final = e.plain(numbers(last.begin(), last.end()));
     });
     all.forward[static_cast<std::size_t>(me)] = book_of_forward, all.backward[static_cast<std::size_t>(me)] = book;
   });

@@ -36,6 +36,12 @@ struct values {
   std::vector<N> initial, out, final;
 };
 
+/// What there is besides tokens. Gradients take a tape as long as all steps of a head.
+struct asked {
+  bool initial = true, final = true;  ///< states: one that enters, and a gradient of the last one
+  bool gradients = true;
+};
+
 /// A sequence of tokens for one rule. `Spec` says what it is:
 /// - `rule`, `problem(layout, documents, batch, heads)`, `inputs()`, `out_width()`, `state_size()` for each head;
 /// - `define(experiment, values, batch, head)` fills out and final of one head from in and initial;
@@ -47,14 +53,14 @@ struct experiment {
   Spec spec;
   extent tokens, batch, heads;
   documents packed;
-  bool gradients;        ///< are made too; that takes a tape as long as all steps of a head
+  asked what;
   values<double> given;  ///< out and final are the cotangents
   values<double> made;   ///< out and final; the gradients of in and initial
 
   experiment(Spec s, extent count, extent b, extent h, std::uint64_t seed)
       : experiment(s, documents{count}, b, h, seed) {}
-  experiment(Spec s, documents parts, extent b, extent h, std::uint64_t seed, bool with_gradients = true)
-      : spec(s), tokens(parts.tokens()), batch(b), heads(h), packed(std::move(parts)), gradients(with_gradients) {
+  experiment(Spec s, documents parts, extent b, extent h, std::uint64_t seed, asked a = {})
+      : spec(s), tokens(parts.tokens()), batch(b), heads(h), packed(std::move(parts)), what(a) {
     std::mt19937_64 random(seed);
     auto const draw = [&](extent many, const input& of) {
       numbers drawn(static_cast<std::size_t>(many));
@@ -68,6 +74,8 @@ struct experiment {
     given.initial = draw(batch * heads * spec.state_size(), {1});
     given.out = draw(batch * tokens * heads * spec.out_width(), {1});
     given.final = draw(batch * heads * spec.state_size(), {1});
+    if (!what.initial) given.initial.assign(given.initial.size(), 0.0);
+    if (!what.final) given.final.assign(given.final.size(), 0.0);
     define();
   }
 
@@ -97,7 +105,7 @@ struct experiment {
     made = {{}, zeros_like(given.initial), zeros_like(given.out), zeros_like(given.final)};
     for (const numbers& each : given.in) made.in.push_back(zeros_like(each));
     numbers const initial = plain(given.initial), final = plain(given.final);
-    if (!gradients) {
+    if (!what.gradients) {
       values<double> x{given.in, initial, made.out, made.final};
       for (extent b = 0; b < batch; ++b) {
         for (extent h = 0; h < heads; ++h) spec.define(*this, x, b, h);

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <ringfold/recurrence/both_ways.hpp>
+
 #include "../../../examples/support/any_schedule.hpp"
 #include "../../../examples/support/rules/sizes.hpp"
-
 #include "settings.hpp"
 #include "support/chain_bytes.hpp"
 #include "support/rules_over_ranks.hpp"
@@ -21,14 +21,9 @@ std::string run(Spec spec, const settings& s) {
   using T = double;
   if constexpr (requires { spec.chunk; }) spec.chunk = chunks[s.level[chunk]];
   documents const packed = s.goes() == way::both ? both_ways(s.packed()) : s.packed();
-  rules::experiment<Spec> e(spec, packed, 1 + s.level[batch], 1 + s.level[heads], s.seed);
-  rules::manner const how{.order = sharded::memory_orders[s.level[order]],
-                          .initial = s.level[initial] != 0,
-                          .final = s.level[final] != 0,
-                          .backwards = s.goes() == way::back};
-  if (!how.initial) e.given.initial.assign(e.given.initial.size(), 0.0);
-  if (!how.final) e.given.final.assign(e.given.final.size(), 0.0);
-  if (!how.initial || !how.final) e.define();
+  rules::experiment<Spec> const e(spec, packed, 1 + s.level[batch], 1 + s.level[heads], s.seed,
+                                  {s.level[initial] != 0, s.level[final] != 0});
+  rules::manner const how{.order = sharded::memory_orders[s.level[order]], .backwards = s.goes() == way::back};
 
   auto const by = ringfold::examples::all_schedules(2, ranks_per_node)[static_cast<std::size_t>(s.level[schedule])];
   auto const shared = s.shared_out(how.backwards ? mirrored(s.packed()) : s.packed());

@@ -83,6 +83,15 @@ TEST_CASE("what travels is a number for each channel, or a factor beside it") {
   CHECK(sends<double>(experiment(diagonal<field::complex, factors::learned>{2, 0.25}, 17, 1, 2, 3), 4));
 }
 
+TEST_CASE("angles that are none are refused") {
+  float gates[2] = {-1, 0}, angles[2] = {700, INFINITY};
+  diagonal_tensors<const float, field::complex, factors::learned> in{};
+  in.gates = dense(gates, 1, 2), in.angles = dense(angles, 1, 1);
+  in.check_numbers("forward");
+  in.angles = dense(angles, 1, 2);
+  CHECK_THROWS_WITH_AS(in.check_numbers("forward"), "forward: angles holds inf; allowed: finite radians", usage_error);
+}
+
 TEST_CASE("factors larger than 1 are refused") {
   float numbers[4] = {-1, -INFINITY, 0, 0.5f};
   diagonal_tensors<const float, field::real, factors::learned> in{};

@@ -52,10 +52,11 @@ struct diagonal_tensors {
     return {{{{p.batch, rows, p.heads, p.value_dim}}, wanted, Field == field::complex ? wanted : tensor_extents{{-1}}}};
   }
 
-  /// \throws usage_error when a factor would be larger than 1.
+  /// \throws usage_error when a factor would be larger than 1, or no number.
   void check_numbers(const char* call) const {
     detail::check_each(call, "gates", gates.at, "logarithms of factors, at most 0",
                        [](auto each) { return each <= 0; });
+    detail::check_each(call, "angles", angles.at, "finite radians", [](auto each) { return each - each == 0; });
   }
 
   /// As the verbs read or add to them: what is given once is seen again at each token.

@@ -9,6 +9,8 @@
 
 #include <ringfold/sequence/documents.hpp>
 
+#include "support/sanitized.hpp"
+
 using namespace ringfold;
 
 namespace {
@@ -91,7 +93,8 @@ TEST_CASE("the rows seen are those of the definition, for any segments and masks
   }
 }
 
-TEST_CASE("bands and documents take a few steps per row, where each could take thousands: 65536 tokens on 8 ranks") {
+TEST_CASE("bands and documents take a few steps per row, where each could take thousands: 65536 tokens on 8 ranks" *
+          doctest::skip(sanitized)) {
   extent const n = 65536;
   std::vector<extent> const lengths(200, n / 200);
   documents const parts{span<const extent>(lengths)};

@@ -123,7 +123,7 @@ void check_random(const E& alone, Kernel kernel, extent chunk, int count, std::u
   }
 }
 
-constexpr int some = sanitized ? 1 : 24;
+constexpr int some = sanitized ? 1 : 16;
 
 constexpr shape grouped{.batch = 2, .heads = 16, .kv_heads = 4, .dim = 5, .value_dim = 7};
 

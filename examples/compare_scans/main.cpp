@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <exception>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

@@ -57,12 +57,11 @@ options parse(int argc, char** argv) {
   options o;
   shape& e = o.of_any_rule;
   CLI::App app(
-      "Runs recurrences over a sequence by every schedule of their scan on several ranks, threads of this process, "
-      "and\n"
-      "tells what each sent, how long it took and how far it is from the fp64 definition.\n"
-      "Exit code: 0 when every error is at most 1.5 times that of one rank alone, or a few roundoffs of sums more, "
-      "every\n"
-      "byte and round was expected, and schedules of the serial order gave the bits of a chain; 1 when not, 2 for an\n"
+      "Runs recurrences over a sequence by every schedule of their scan on several ranks, threads of this process,\n"
+      "and tells what each sent, how long it took and how far it is from the fp64 definition.\n"
+      "Exit code: 0 when every error is at most 1.5 times that of one rank alone, or a few roundoffs of sums more,\n"
+      "every byte and round was expected, and schedules of the serial order gave the bits of a chain; 1 when not, 2 "
+      "for an\n"
       "argument that is not allowed.",
       "compare_scans");
   std::string ranks, rule_text = "all", schedule_text = "all", seq, batch, heads, dim, value_dim, chunk, pieces, node,
@@ -81,7 +80,9 @@ options parse(int argc, char** argv) {
   add("--seq", seq, "N", "Tokens (default 1024), at least one for each rank");
   add("--batch", batch, "B", "Sequences at once (default 1)");
   add("--heads", heads, "H", "Heads (default 4)");
-  add("--dim", dim, "D", "Size of a head's queries and keys, states of a channel of mamba1 (default 32)");
+  add("--dim", dim, "D",
+      "Size of a head's queries and keys, states of a channel of mamba1 (default 32); hgrn, lru\nand convolution (of 4 "
+      "tokens) have neither it nor chunks");
   add("--value-dim", value_dim, "D", "Size of a head's values, or its channels (default that of keys)");
   add("--chunk", chunk, "C", "Tokens that are worked on together (default 64)");
   add("--pieces", pieces, "K", "Pieces of a state in pipelined_chain (default 4, or the value dim)");

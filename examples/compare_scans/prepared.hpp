@@ -67,8 +67,11 @@ class prepared_rule final : public prepared {
     round_board forward_board(ranks), backward_board(ranks);
     std::barrier together(ranks);
     std::mutex guard;
+    std::vector<std::unique_ptr<shard>> shards(static_cast<std::size_t>(ranks));
     ringfold::run_ranks(ranks, [&](ringfold::threads comm) {
-      shard const mine(all_, tokens, comm.rank());
+      auto& made = shards[static_cast<std::size_t>(comm.rank())];
+      made = std::make_unique<shard>(all_, tokens, comm.rank());
+      shard const& mine = *made;
       auto const in = mine.read(spec);
       ringfold::counters book, backward_book;
       round_clock rounds(forward_board, ranks), backward_rounds(backward_board, ranks);
@@ -88,9 +91,10 @@ class prepared_rule final : public prepared {
         detail::time([&] { backward.backward(in, entered, mine.dout.whole, mine.written(spec)); }, repeats,
                      backward_book, backward_rounds, together, guard, did.backward);
       }
-      std::lock_guard const lock(guard);
-      mine.add_to(did.made, all_, tokens, comm.rank());
     });
+    // In the order of ranks, so that sums over them have the same bits every time.
+    for (int rank = 0; rank < ranks; ++rank)
+      shards[static_cast<std::size_t>(rank)]->add_to(did.made, all_, tokens, rank);
     return did;
   }
 

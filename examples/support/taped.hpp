@@ -13,7 +13,7 @@ namespace ringfold::examples {
 class tape {
  public:
   /// A number made of two others, or of one, or given: -1 stands for what has no gradient.
-  /// \throws std::length_error rather than fill the machine: 100 million are 2.4 GB
+  /// \throws std::length_error rather than fill the machine: 100 million are 2.4 GB, and twice that as they grow
   int add(int first, double by_first, int second, double by_second) {
     if (steps_.size() == 100'000'000) throw std::length_error("a tape of more than 100 million steps");
     steps_.push_back({first, second, by_first, by_second});

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdint>
@@ -45,6 +46,7 @@ class pairs {
   }
 
   static constexpr std::size_t most = 32;
+  static_assert(std::ranges::all_of(Settings::levels, [](int each) { return each <= static_cast<int>(most); }));
   std::vector<char> had_ = std::vector<char>(Settings::levels.size() * Settings::levels.size() * most * most);
   int covered_ = 0;
 };
@@ -71,12 +73,15 @@ int start(std::uint64_t first, std::uint64_t cases, std::uint64_t enough, Run ru
     }
     if (why.empty()) continue;
     fmt::print("{}\n  {}\n", s.text(), why);
-    if (++wrong == 10) break;
+    if (++wrong == 10) {
+      cases = seed - first + 1;
+      break;
+    }
   }
   double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   fmt::print("{} cases in {:.0f} s, {} of them refused as they must be; {} wrong; {} of {} pairs of choices covered\n",
              cases, seconds, refusals, wrong, seen.covered(), seen.all());
-  // Choices that cannot be together are few: more ranks than heads, for schedules that share heads.
+  // Choices that cannot be together are few.
   if (cases >= enough && seen.covered() < seen.all() * 98 / 100) {
     fmt::print("too few pairs of choices were covered\n");
     return 1;
@@ -95,7 +100,7 @@ int main(int argc, char** argv, std::uint64_t enough, Run run, Refused refused) 
     const char* const text = i + 1 < argc ? argv[i + 1] : "";
     auto const [end, failure] = to == nullptr ? std::from_chars_result{text, std::errc::invalid_argument}
                                               : std::from_chars(text, text + std::strlen(text), *to);
-    if (failure != std::errc() || *end != '\0') {
+    if (failure != std::errc() || *end != '\0' || (to == &cases && cases == 0)) {
       fmt::print(stderr, "{} {}: allowed: --cases N, --first SEED\n", argv[i], text);
       return 2;
     }

@@ -348,18 +348,4 @@ inline layout layout_of(int kind, extent tokens, int ranks, const documents& pac
   }
 }
 
-/// Documents of any lengths that tile a sequence: none, one, several, empty ones and of one token.
-inline documents documents_of(extent tokens, std::mt19937_64& random) {
-  std::vector<extent> lengths;
-  extent left = tokens;
-  bool const one = random() % 2 == 0;
-  while (left > 0 && !one) {
-    extent const length = std::min<extent>(
-        left, random() % 3 == 0 ? static_cast<extent>(random() % 2) : static_cast<extent>(random() % 15));
-    lengths.push_back(length), left -= length;
-  }
-  lengths.push_back(left);
-  return documents(lengths);
-}
-
 }  // namespace recurrences

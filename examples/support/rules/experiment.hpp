@@ -36,7 +36,7 @@ struct values {
   std::vector<N> initial, out, final;
 };
 
-/// What there is besides tokens. Gradients take a tape as long as all steps of a head.
+/// What there is besides tokens. Gradients take a tape of all inputs and all steps of a head.
 struct asked {
   bool initial = true, final = true;  ///< states: one that enters, and a gradient of the last one
   bool gradients = true;
@@ -71,15 +71,20 @@ struct experiment {
       return drawn;
     };
     for (const input& each : spec.inputs()) given.in.push_back(draw(size_of(each), each));
-    given.initial = draw(batch * heads * spec.state_size(), {1});
-    given.out = draw(batch * tokens * heads * spec.out_width(), {1});
-    given.final = draw(batch * heads * spec.state_size(), {1});
+    extent const states = ringfold::checked_multiply(batch, count(false, spec.state_size()));
+    given.initial = draw(states, {1});
+    given.out = draw(count(true, spec.out_width()), {1});
+    given.final = draw(states, {1});
     if (!what.initial) given.initial.assign(given.initial.size(), 0.0);
     if (!what.final) given.final.assign(given.final.size(), 0.0);
     define();
   }
 
-  extent size_of(const input& of) const { return (of.of_tokens ? batch * tokens : 1) * heads * of.width; }
+  extent size_of(const input& of) const { return count(of.of_tokens, of.width); }
+  extent count(bool of_tokens, extent width) const {
+    using ringfold::checked_multiply;
+    return checked_multiply(of_tokens ? checked_multiply(batch, tokens) : 1, checked_multiply(heads, width));
+  }
   std::size_t at(extent b, extent t, extent h, extent i, extent width) const {
     return static_cast<std::size_t>(((b * tokens + t) * heads + h) * width + i);
   }
@@ -103,7 +108,7 @@ struct experiment {
   void define() {
     auto const zeros_like = [](const numbers& of) { return numbers(of.size()); };
     made = {{}, zeros_like(given.initial), zeros_like(given.out), zeros_like(given.final)};
-    for (const numbers& each : given.in) made.in.push_back(zeros_like(each));
+    for (const numbers& each : given.in) made.in.push_back(what.gradients ? zeros_like(each) : numbers{});
     numbers const initial = plain(given.initial), final = plain(given.final);
     if (!what.gradients) {
       values<double> x{given.in, initial, made.out, made.final};

@@ -90,7 +90,7 @@ struct shard_of {
     };
     made.out.resize(e.made.out.size()), made.in.resize(slopes.size());
     put(made.out, out.whole);
-    for (std::size_t i = 0; i < slopes.size(); ++i) {
+    for (std::size_t i = 0; e.what.gradients && i < slopes.size(); ++i) {
       made.in[i].resize(e.made.in[i].size());
       if (!e.spec.inputs()[i].of_tokens) {
         for (std::size_t j = 0; j < made.in[i].size(); ++j) {

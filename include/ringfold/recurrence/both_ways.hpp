@@ -8,19 +8,7 @@
 namespace ringfold {
 
 /// A sequence, and behind it the same from its end: every owner holds its rows ahead, then those rows last first.
-inline layout both_ways(const layout& tokens) {
-  auto const back = mirrored(tokens);
-  std::vector<std::vector<segment>> owners(static_cast<std::size_t>(tokens.ranks()));
-  for (int owner = 0; owner < tokens.ranks(); ++owner) {
-    auto& mine = owners[static_cast<std::size_t>(owner)];
-    for (const segment& each : tokens.segments(owner)) mine.push_back(each);
-    for (segment each : back.segments(owner)) {
-      each.first += tokens.tokens();
-      mine.push_back(each);
-    }
-  }
-  return {2 * tokens.tokens(), owners};
-}
+inline layout both_ways(const layout& tokens) { return appended(tokens, mirrored(tokens)); }
 
 /// All documents, and behind them the same, the last one first.
 inline documents both_ways(const documents& packed) {
@@ -38,8 +26,10 @@ inline documents both_ways(const documents& packed) {
 /// layout does both, forward and backward. Tensors of tokens have twice the rows, those of each direction in ahead_half()
 /// and back_half(), where both read as the sequence does; what is given once for all tokens is the same both ways. An
 /// initial state enters the first token ahead, the final state is that after the first token back.
-/// **Steps** the schedule's, over twice the slots: a chain and a gather take no more than one way, log-step scans a round.
-/// **Bytes** a chain's are those of both ways; where elements are gathered, at most ranks - 1 of each way. **Memory, Order, Overlap** as one way.
+/// **Steps** a gather takes those of one way; a chain takes the ways one after the other; others those of twice the slots.
+/// **Bytes** a chain's are those of both ways; where elements are gathered and each rank has one segment, at most
+/// ranks - 1 elements of each way. **Memory** that of twice the slots. **Order** the schedule's over twice the slots:
+/// where it keeps the order, the bits of each way alone. **Overlap** as one way.
 /// Source: bidirectional linear recurrences (BLUR, 2025).
 /// \snippet recurrence/both_ways_test.cpp both_ways
 template <class T>

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <random>
@@ -11,7 +10,7 @@
 
 #include <ringfold/sequence/documents.hpp>
 
-#include "support/sharded.hpp"
+#include "../../../examples/support/shards.hpp"
 
 /// \file
 /// One recurrence of everything that can be asked for, drawn at random.

@@ -7,6 +7,7 @@
 #include "../../examples/support/any_schedule.hpp"
 #include "../../examples/support/rules/convolved.hpp"
 #include "../../examples/support/rules/matrices.hpp"
+#include "../../examples/support/rules/selective.hpp"
 #include "support/rules_over_ranks.hpp"
 
 using namespace ringfold;
@@ -137,6 +138,24 @@ TEST_CASE("the product of 256 matrices near the identity, a token each") {
   for (double& each : e.given.in[betas]) each *= 0.05;
   e.define();
   hold(e, striped(256, 8), 1e-12);
+}
+
+TEST_CASE("float and bf16 over ranks: sums in float, results and gradients rounded once") {
+  for (const layout& tokens : {contiguous(24, 3), zigzag(24, 3)}) {
+    for (const auto& by : examples::all_schedules(2, 2)) {
+      CAPTURE(by.name);
+      auto const e = drawn({5, 19});
+      auto const off = apart(run_over_ranks<float>(e, tokens, by).made, e.made);
+      CHECK(off.out <= 33 * 0x1p-24);
+      CHECK(off.gradients <= 33 * 0x1p-24);
+      // Its inputs are numbers of bf16, so half a unit in the last place of the largest result is all that is lost.
+      experiment const narrow(selective{2, 3, 4}, documents{5, 19}, 1, 2, 9);
+      auto const rounded = apart(run_over_ranks<bf16>(narrow, tokens, by).made, narrow.made);
+      CHECK(rounded.out <= 0x1p-8);
+      CHECK(rounded.gradients <= 0x1p-8);
+      CHECK(rounded.out > 0x1p-14);
+    }
+  }
 }
 
 TEST_CASE("two recurrences in turn over one communicator, again and again") {

@@ -58,7 +58,7 @@ struct shard_of {
       auto const was = rows.memory;
       auto from = rows.whole;
       flip(rows);
-      std::fill(rows.memory.begin(), rows.memory.end(), 0);
+      rows.memory.assign(was.size(), {});
       host_stream{}.elementwise(
           [&](auto& to, const auto& at) { to = was[static_cast<std::size_t>(&at - rows.memory.data())]; }, rows.whole,
           from);

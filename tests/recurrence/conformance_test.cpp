@@ -17,7 +17,7 @@ namespace {
 
 /// Transitions of all kinds at once: a matrix, a decay for each row of it. Inputs: q, k, v, beta, gates.
 using kimi = matrices<writing::corrects, gating::per_row>;
-constexpr std::size_t queries = 0, keys = 1, betas = 3, gates = 4;
+constexpr std::size_t keys = 1, betas = 3, gates = 4;
 
 /// Results and gradients are the definition's.
 template <class Spec>

@@ -5,7 +5,11 @@
 // section 5: \[ringfold\] two_level: within nodes elements are joined; use hillis_steele, doubling_123 or recursive_doubling
 // section 6: \[ringfold\] two_level: over nodes one level is left; use a schedule of one level there
 // section 7: \[ringfold\] scan: this schedule joins elements, and these do not join; add +compose\(stream, first, then, into\);
+// section 8: \[ringfold\] narrow: these states hold exponents, and a rounded one is another power
+// section 9: \[ringfold\] narrow: f16 ends at 65504, and states may grow beyond; use +bf16 +or +float
+// section 10: \[ringfold\] narrow: states are of no wider numbers than this; leave +schedule::narrow +out
 #include <ringfold/algebra/affine.hpp>
+#include <ringfold/algebra/stabilised.hpp>
 #include <ringfold/collective/scan.hpp>
 #include <ringfold/comm/self.hpp>
 
@@ -42,7 +46,14 @@ void use([[maybe_unused]] ringfold::scan_slots slots, [[maybe_unused]] ringfold:
   (void)schedule::two_level{64, schedule::doubling_123{}, node};
 #elif RINGFOLD_SECTION == 7
   (void)scan(schedule::two_level{8, schedule::doubling_123{}, schedule::chain{}}, acting{}, self{}, slots, memory);
+#elif RINGFOLD_SECTION == 8
+  (void)scan(schedule::narrow<bf16>(schedule::chain{}), stabilised<float>{}, self{}, slots, memory);
+#elif RINGFOLD_SECTION == 9
+  (void)scan(schedule::narrow<f16>(schedule::chain{}), affine<float, transition::scalar>{}, self{}, slots, memory);
+#elif RINGFOLD_SECTION == 10
+  (void)scan(schedule::narrow<float>(schedule::chain{}), affine<float, transition::scalar>{}, self{}, slots, memory);
 #endif
+  (void)scan(schedule::narrow<bf16>(schedule::chain{}), affine<float, transition::scalar>{}, self{}, slots, memory);
   (void)scan(schedule::chain{}, acting{}, self{}, slots, memory);
   (void)scan(schedule::gather_ring{}, acting{}, self{}, slots, memory);
   (void)scan(schedule::gather_bruck{}, acting{}, self{}, slots, memory);

@@ -30,6 +30,8 @@ inline constexpr transition transitions[] = {transition::identity, transition::s
 
 /// An affine algebra whose transition is chosen at run time, so that a schedule is compiled once for all of them.
 struct any_affine {
+  using number = double;
+  using space = host_space;
   using element = affine_element<double>;
   using state = view<double, 4>;
 
@@ -51,7 +53,8 @@ struct any_affine {
   static std::array<state, 1> views(const state& s) { return {s}; }
   static std::array<state, 2> views(const element& e) { return {e.gate, e.value}; }
   static const state& value_of(const element& e) { return e.value; }
-  static state part(const state& s, int index, int count) {
+  template <class Number>
+  static view<Number, 4> part(const view<Number, 4>& s, int index, int count) {
     return affine<double, transition::dense>::part(s, index, count);
   }
   element part(const element& e, int index, int count) const {

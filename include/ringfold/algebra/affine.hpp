@@ -111,7 +111,8 @@ struct affine {
   static const state& value_of(const element& e) { return e.value; }
 
   /// Some columns of a state, of `count` nearly equal parts; every schedule may cut these.
-  static state part(const state& s, int index, int count) {
+  template <class Number>
+  static view<Number, 4, Space> part(const view<Number, 4, Space>& s, int index, int count) {
     extent const columns = s.extents[3], small = columns / count, larger = columns % count;
     return slice(s, 3, index * small + (index < larger ? index : larger), small + (index < larger ? 1 : 0));
   }

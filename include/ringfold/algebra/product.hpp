@@ -51,7 +51,8 @@ struct product {
   static const state& value_of(const element& e) { return e.value; }
 
   /// Some heads, of `count` nearly equal parts.
-  static state part(const state& s, int index, int count) {
+  template <class Number>
+  static view<Number, 4, space> part(const view<Number, 4, space>& s, int index, int count) {
     extent const heads = s.extents[1], small = heads / count, larger = heads % count;
     return slice(s, 1, index * small + (index < larger ? index : larger), small + (index < larger ? 1 : 0));
   }

@@ -45,6 +45,7 @@ template <class A, class Space = host_space>
 struct stabilised : affine<A, transition::scalar, Space> {
   using base = affine<A, transition::scalar, Space>;
   using typename base::element, typename base::state;
+  static constexpr bool holds_exponents = true;  ///< which no number may be rounded beside
 
   /// into = what the element makes of a state; into has memory of its own.
   template <class Stream>

@@ -51,7 +51,8 @@ struct timed_affine {
   static const state& value_of(const element& e) { return e.value; }
 
   /// Some columns, as affine's.
-  static state part(const state& s, int index, int count) {
+  template <class Number>
+  static view<Number, 4, Space> part(const view<Number, 4, Space>& s, int index, int count) {
     return affine<A, transition::elementwise, Space>::part(s, index, count);
   }
   static element part(const element& e, int index, int count) {

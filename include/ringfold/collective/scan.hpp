@@ -4,6 +4,7 @@
 #include <ringfold/collective/chain_scan.hpp>
 #include <ringfold/collective/gather_scan.hpp>
 #include <ringfold/collective/monoid_scan.hpp>
+#include <ringfold/collective/narrow_scan.hpp>
 #include <ringfold/collective/two_level_scan.hpp>
 
 /// \file
@@ -38,11 +39,16 @@ template <class Inner, class Outer, class G, class C>
 struct scan_by<schedule::two_level<Inner, Outer>, G, C> {
   using type = two_level_scan<schedule::two_level<Inner, Outer>, typename scan_by<Outer, G, C>::type, G, C>;
 };
+template <class T, class Schedule, class G, class C>
+struct scan_by<schedule::narrowed<T, Schedule>, G, C> {
+  using type = narrow_scan<typename scan_by<Schedule, narrowed<G, T>, C>::type, T, G, C>;
+};
 
 }  // namespace detail
 
 /// The scan of a schedule: its own `template scan<G, C>` where it has one; a chain_scan where it hands states on, a
-/// gather_scan where it gathers elements, else what is named like it, and for the others a monoid_scan.
+/// gather_scan where it gathers elements, else what is named like it, and for the others a monoid_scan; a narrow_scan of
+/// any of these.
 template <class Schedule, class G, communicator C>
 using scan_of = typename detail::scan_by<Schedule, G, C>::type;
 

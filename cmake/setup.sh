@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing and nothing else:  bash cmake/setup.sh [examples|tests|ci]
+# Installs what is missing and nothing else:  bash cmake/setup.sh [examples|tests|peers|ci]
 # Sourced by the run scripts, it also leaves CXX and PATH pointing at a compiler and a CMake that are new enough.
 
 ringfold_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -67,8 +67,9 @@ ringfold_setup() {
   case $purpose in
     examples) ;;
     tests) packages+=(doctest-dev libbenchmark-dev libopenmpi-dev openmpi-bin) ;;
+    peers) packages=(libfmt-dev libbenchmark-dev ninja-build libopenblas-dev libdnnl-dev python3-venv) ;;
     ci) packages+=(doctest-dev libbenchmark-dev libopenmpi-dev openmpi-bin doxygen clang-16 libclang-rt-16-dev clang-format-16) ;;
-    *) ringfold_stop "setup for '$purpose'? Allowed: examples, tests, ci" ;;
+    *) ringfold_stop "setup for '$purpose'? Allowed: examples, tests, peers, ci" ;;
   esac
 
   ringfold_compiler || ringfold_packages g++

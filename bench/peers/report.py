@@ -1,0 +1,73 @@
+"""The table of a result, in Markdown."""
+import statistics
+
+NOTES = """\
+Times are medians of {rounds} rounds in milliseconds of CPU time, one thread on one core that is the same for all; who is
+measured takes turns, each after a call that warms its caches. Rings: passed time of two ranks on two cores. `of peak` is
+ringfold's share of the fp32 multiply-add peak of as many cores, {peak:.1f} GFLOP/s each, the best seen between the rows;
+bf16 products can have twice that. `x` is how many times as fast ringfold is as the peer: **bold** where it is behind.
+Every output and gradient was compared with fp64 before it was measured. One head, batch 1; C is the chunk.
+
+What is called: of ringfold, `plan` and `backward_plan` of `flash_kernel` and `recurrence_plan` of `decay`, checks and all;
+of PyTorch, `scaled_dot_product_attention` with its flash backend, and its backward by autograd, the forward pass not
+counted; oneDNN and OpenBLAS, blocked flash attention of 256 x 512 as PyTorch's, forward and backward, on their matrix
+products (`blocked_attention.hpp`); flash-linear-attention, its PyTorch files (without gates they have chunks of 64 alone);
+over gloo, a ring of two processes whose blocks are PyTorch's flash attention. PyTorch takes memory for what it returns;
+malloc is told to keep freed memory, so that it need not be mapped again.
+"""
+
+
+def median(numbers):
+    return statistics.median(numbers)
+
+
+def groups(result):
+    """Rows by group, in order."""
+    found = {}
+    for row in result["rows"]:
+        found.setdefault(row["group"], []).append(row)
+    return found
+
+
+def of_peak(result, row, name):
+    """The share of the peak of all cores that a subject had."""
+    return row["flops"] / median(row["seconds"][name]) / (result["fma_peak"] * row["cores"])
+
+
+def peers_of(rows):
+    """All that the rows were measured beside, in order."""
+    return list(dict.fromkeys(name for row in rows for name in row["seconds"] if name != "ringfold"))
+
+
+def cells(result, row, peers):
+    own = median(row["seconds"]["ringfold"])
+    yield from (row["name"], f"{1e3 * own:.3g}", f"{of_peak(result, row, 'ringfold'):.1%}")
+    for peer in peers:
+        if peer not in row["seconds"]:
+            yield from ("", "")
+            continue
+        theirs = median(row["seconds"][peer])
+        ratio = f"{theirs / own:.2f}"
+        yield from (f"{1e3 * theirs:.3g}", f"**{ratio}**" if theirs < own else ratio)
+
+
+def table(result):
+    machine = result["machine"]
+    lines = [
+        f"# ringfold beside its peers, {result['date']}, commit {result['commit']}", "",
+        f"{machine['processor']} (family, model {machine['family, model']}), {machine['cores']} cores, "
+        f"{' '.join(machine['instructions'])}; {result['compiler']};",
+        ", ".join(f"{name} {version}" for name, version in result["versions"].items()) + ".",
+        f"This process had the core for {result['share_of_core']:.1%} of the time.", "",
+        NOTES.format(rounds=result["rounds"], peak=result["fma_peak"] * 1e-9),
+    ]
+    for group, rows in groups(result).items():
+        peers = peers_of(rows)
+        heads = ["", "ringfold ms", "of peak", *(word for peer in peers for word in (f"{peer} ms", "x"))]
+        lines += [f"## {group}", "", "| " + " | ".join(heads) + " |", "|---" + "|--:" * (len(heads) - 1) + "|"]
+        lines += ["| " + " | ".join(cells(result, row, peers)) + " |" for row in rows]
+        lines.append("")
+    behind = [row for row in result["rows"]
+              if any(median(each) < median(row["seconds"]["ringfold"]) for each in row["seconds"].values())]
+    lines.append(f"ringfold is ahead of every peer in {len(result['rows']) - len(behind)} of {len(result['rows'])} rows.")
+    return "\n".join(lines) + "\n"

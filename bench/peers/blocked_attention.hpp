@@ -11,10 +11,24 @@
 
 namespace peers {
 
+/// Numbers by signed index.
+template <class T>
+class buffer {
+ public:
+  explicit buffer(long size) : numbers_(static_cast<std::size_t>(size)) {}
+  T* begin() { return numbers_.data(); }
+  T* end() { return begin() + numbers_.size(); }
+  T& operator[](long i) { return begin()[i]; }
+
+ private:
+  std::vector<T> numbers_;
+};
+
 /// Library::multiply is C = op(A) op(B) + beta C in row-major order, of elements T into floats.
 ///
-/// Blocks are PyTorch's, 256 queries by 512 keys; those above the diagonal are skipped, that on it is cut off at the last
-/// key that anyone sees. Source: aten/native/cpu/FlashAttentionKernel.cpp (PyTorch), after FlashAttention-2 (Dao, 2023).
+/// Blocks are PyTorch's, 256 queries by 512 keys; those above the diagonal are skipped, that on it is cut off at the
+/// last key that anyone sees.
+/// Source: aten/native/cpu/FlashAttentionKernel.cpp (PyTorch), after FlashAttention-2 (Dao, 2023).
 template <class Library, class T>
 class blocked_attention : public subject {
   static constexpr long query_block = 256, key_block = 512;
@@ -25,17 +39,18 @@ class blocked_attention : public subject {
       : of_(of),
         scale_(1 / std::sqrt(static_cast<float>(of.dim))),
         scores_(key_block * query_block),
-        slopes_(scores_.size()),
-        weights_(scores_.size()),
+        slopes_(key_block * query_block),
+        weights_(key_block * query_block),
         sum_(query_block * of.dim),
         largest_(query_block),
         total_(query_block),
         dq_(of.tokens * of.dim),
-        dk_(dq_.size()),
-        dv_(dq_.size()) {}
+        dk_(of.tokens * of.dim),
+        dv_(of.tokens * of.dim) {}
 
   void forward(void* const* tensors) override {
-    auto const *query = read(tensors[attention::q]), *key = read(tensors[attention::k]), *value = read(tensors[attention::v]);
+    auto const *query = read(tensors[attention::q]), *key = read(tensors[attention::k]),
+               *value = read(tensors[attention::v]);
     auto* const output = static_cast<T*>(tensors[attention::out]);
     auto* const logarithms = static_cast<float*>(tensors[attention::lse]);
     long const dim = of_.dim;
@@ -44,10 +59,10 @@ class blocked_attention : public subject {
       std::fill_n(total_.begin(), queries, 0.0F);
       each_key_block(seen, [&](long j, long keys) {
         Library::multiply(false, true, queries, keys, dim, query + i * dim, dim, key + j * dim, dim, 0.0F,
-                          scores_.data(), keys);
+                          scores_.begin(), keys);
         for (long row = 0; row < queries; ++row) fold_row(row, keys, seen_of(i + row, j, keys), j == 0);
-        Library::multiply(false, false, queries, dim, keys, weights_.data(), keys, value + j * dim, dim,
-                          j == 0 ? 0.0F : 1.0F, sum_.data(), dim);
+        Library::multiply(false, false, queries, dim, keys, weights_.begin(), keys, value + j * dim, dim,
+                          j == 0 ? 0.0F : 1.0F, sum_.begin(), dim);
       });
       for (long row = 0; row < queries; ++row) {
         float const share = 1 / total_[row];
@@ -59,11 +74,12 @@ class blocked_attention : public subject {
   }
 
   void backward(void* const* tensors) override {
-    auto const *query = read(tensors[attention::q]), *key = read(tensors[attention::k]), *value = read(tensors[attention::v]),
-               *output = read(tensors[attention::out]), *cotangent = read(tensors[attention::dout]);
+    auto const *query = read(tensors[attention::q]), *key = read(tensors[attention::k]),
+               *value = read(tensors[attention::v]), *output = read(tensors[attention::out]),
+               *cotangent = read(tensors[attention::dout]);
     auto const* const logarithms = static_cast<const float*>(tensors[attention::lse]);
     long const dim = of_.dim;
-    for (auto* each : {&dq_, &dk_, &dv_}) std::fill(each->begin(), each->end(), 0.0F);
+    for (buffer<float>* each : {&dq_, &dk_, &dv_}) std::fill(each->begin(), each->end(), 0.0F);
     each_query_block([&](long i, long queries, long seen) {
       for (long row = 0; row < queries; ++row) {
         float sum = 0;
@@ -72,7 +88,7 @@ class blocked_attention : public subject {
       }
       each_key_block(seen, [&](long j, long keys) {
         Library::multiply(false, true, queries, keys, dim, query + i * dim, dim, key + j * dim, dim, 0.0F,
-                          scores_.data(), keys);
+                          scores_.begin(), keys);
         for (long row = 0; row < queries; ++row) {
           float const logarithm = logarithms[i + row];
           float const* const score = &scores_[row * keys];
@@ -81,19 +97,19 @@ class blocked_attention : public subject {
           for (long c = 0; c < visible; ++c) weight[c] = T(std::exp(score[c] * scale_ - logarithm));
           std::fill(weight + visible, weight + keys, T(0.0F));
         }
-        Library::multiply(true, false, keys, dim, queries, weights_.data(), keys, cotangent + i * dim, dim, 1.0F,
+        Library::multiply(true, false, keys, dim, queries, weights_.begin(), keys, cotangent + i * dim, dim, 1.0F,
                           &dv_[j * dim], dim);
         Library::multiply(false, true, queries, keys, dim, cotangent + i * dim, dim, value + j * dim, dim, 0.0F,
-                          slopes_.data(), keys);
+                          slopes_.begin(), keys);
         for (long row = 0; row < queries; ++row) {
           float const less = total_[row];
           float const* const slope = &slopes_[row * keys];
           T* const __restrict weight = &weights_[row * keys];
           for (long c = 0; c < keys; ++c) weight[c] = T(float(weight[c]) * (slope[c] - less) * scale_);
         }
-        Library::multiply(false, false, queries, dim, keys, weights_.data(), keys, key + j * dim, dim, 1.0F,
+        Library::multiply(false, false, queries, dim, keys, weights_.begin(), keys, key + j * dim, dim, 1.0F,
                           &dq_[i * dim], dim);
-        Library::multiply(true, false, keys, dim, queries, weights_.data(), keys, query + i * dim, dim, 1.0F,
+        Library::multiply(true, false, keys, dim, queries, weights_.begin(), keys, query + i * dim, dim, 1.0F,
                           &dk_[j * dim], dim);
       });
     });
@@ -102,7 +118,7 @@ class blocked_attention : public subject {
 
  private:
   static const T* read(const void* tensor) { return static_cast<const T*>(tensor); }
-  static void write(const std::vector<float>& from, void* to) {
+  static void write(buffer<float>& from, void* to) {
     std::transform(from.begin(), from.end(), static_cast<T*>(to), [](float number) { return T(number); });
   }
 
@@ -146,9 +162,9 @@ class blocked_attention : public subject {
 
   attention_case of_;
   float scale_;
-  std::vector<float> scores_, slopes_;
-  std::vector<T> weights_;
-  std::vector<float> sum_, largest_, total_, dq_, dk_, dv_;
+  buffer<float> scores_, slopes_;
+  buffer<T> weights_;
+  buffer<float> sum_, largest_, total_, dq_, dk_, dv_;
 };
 
 }  // namespace peers

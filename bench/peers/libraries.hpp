@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <sstream>
 #include <string>
 
 #include <cblas.h>
@@ -36,7 +37,12 @@ struct open_blas {
                 as_int(ldb), beta, c, as_int(ldc));
   }
   /// With the kernels that it chose, or was told to.
-  static std::string version() { return std::string(openblas_get_config()) + " " + openblas_get_corename(); }
+  static std::string version() {
+    std::istringstream configuration(openblas_get_config());
+    std::string name, number;
+    configuration >> name >> number;
+    return number + " " + openblas_get_corename();
+  }
 };
 
 struct one_dnn {

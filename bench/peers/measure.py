@@ -60,7 +60,7 @@ class Watch:
 
 
 def alternated(row, watch, rounds, least):
-    """Seconds of each subject, one number a round: in turns, each warm by a call before, for at least so many seconds."""
+    """Seconds of each subject, one number a round: in turns, each warm by a call before, for some seconds at least."""
     counts = {name: max(1, math.ceil(least / max(watch.of(1, call), 1e-9))) for name, call in row.calls.items()}
     seconds = {name: [] for name in row.calls}
     names = list(row.calls)

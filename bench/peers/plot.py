@@ -5,7 +5,8 @@ import report
 
 COLOURS = {
     "ringfold": "#2f6db5", "PyTorch": "#f4bd7c", "oneDNN": "#95d3ab", "OpenBLAS": "#dfafd0",
-    "flash-linear-attention": "#a5dde2", "PyTorch, chunked": "#f4bd7c", "PyTorch, gloo": "#f4bd7c",
+    "flash-linear-attention": "#a5dde2", "PyTorch, chunked": "#f4bd7c",
+    "gloo, overlapping": "#f4bd7c", "gloo, waiting": "#f1e08a",
 }
 WIDTH, PANEL, LABELS, BAR, GAP, COLUMNS = 1120, 520, 200, 8, 10, 2
 
@@ -34,7 +35,7 @@ def panel(result, group, rows, left, top, limit):
     for name in subjects:
         yield bar(x, top + 26, 12, COLOURS[name])
         yield text(x + 16, top + 33, name, size=11, fill="#444")
-        x += 34 + 6.2 * len(name)
+        x += 34 + 5.8 * len(name)
     for i in range(int(limit * 4) + 1):
         at, colour = begin + width * i / 4 / limit, "#888" if i == 4 else "#e4e4e4"
         yield f'<line x1="{at:.1f}" y1="{top + 44}" x2="{at:.1f}" y2="{bottom}" stroke="{colour}"/>'

@@ -2,18 +2,27 @@
 import statistics
 
 NOTES = """\
-Times are medians of {rounds} rounds in milliseconds of CPU time, one thread on one core that is the same for all; who is
-measured takes turns, each after a call that warms its caches. Rings: passed time of two ranks on two cores. `of peak` is
-ringfold's share of the fp32 multiply-add peak of as many cores, {peak:.1f} GFLOP/s each, the best seen between the rows;
-bf16 products can have twice that. `x` is how many times as fast ringfold is as the peer: **bold** where it is behind.
-Every output and gradient was compared with fp64 before it was measured. One head, batch 1; C is the chunk.
+Times are medians of {rounds} rounds in milliseconds of CPU time, one thread on one core, the same for all. They are
+measured in turns, each after a call that warms its caches. Of rings it is passed time, of two ranks on two cores.
 
-What is called: of ringfold, `plan` and `backward_plan` of `flash_kernel` and `recurrence_plan` of `decay`, checks and all;
-of PyTorch, `scaled_dot_product_attention` with its flash backend, and its backward by autograd, the forward pass not
-counted; oneDNN and OpenBLAS, blocked flash attention of 256 x 512 as PyTorch's, forward and backward, on their matrix
-products (`blocked_attention.hpp`); flash-linear-attention, its PyTorch files (without gates they have chunks of 64 alone);
-over gloo, a ring of two processes whose blocks are PyTorch's flash attention. PyTorch takes memory for what it returns;
-malloc is told to keep freed memory, so that it need not be mapped again.
+- *of peak*: ringfold's share of the fp32 multiply-add peak of as many cores, {peak:.1f} GFLOP/s each, the best that was
+  seen between the rows. Products of bf16 can have more than that.
+- *x*: how many times as fast as the peer ringfold is; **bold** where it is behind.
+- One head, batch 1; C is the chunk. Every output and gradient was compared with fp64 before it was measured.
+
+What is called:
+
+- *ringfold*: `plan` and `backward_plan` of `flash_kernel`, `recurrence_plan` and `recurrence_backward_plan` of `decay`,
+  all that they check included.
+- *PyTorch*: `scaled_dot_product_attention` by its flash backend, and autograd's backward of it without the forward.
+- *oneDNN*, *OpenBLAS*: flash attention in PyTorch's blocks of 256 x 512, forward and backward, on their matrix products
+  (`blocked_attention.hpp`). OpenBLAS has none of bf16 here.
+- *flash-linear-attention*: its plain PyTorch, which without gates has chunks of 64 alone.
+- *gloo*: a ring of two processes over torch.distributed whose blocks are PyTorch's flash attention; blocks travel while
+  one is worked on, or are waited for before.
+
+PyTorch takes memory for what it returns; malloc was told to keep freed memory, so that it need not be mapped again.
+ggml is not among the peers: it has no package to build from.
 """
 
 
@@ -69,5 +78,6 @@ def table(result):
         lines.append("")
     behind = [row for row in result["rows"]
               if any(median(each) < median(row["seconds"]["ringfold"]) for each in row["seconds"].values())]
-    lines.append(f"ringfold is ahead of every peer in {len(result['rows']) - len(behind)} of {len(result['rows'])} rows.")
+    ahead = len(result["rows"]) - len(behind)
+    lines.append(f"ringfold is ahead of every peer in {ahead} of {len(result['rows'])} rows.")
     return "\n".join(lines) + "\n"

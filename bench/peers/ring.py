@@ -1,7 +1,8 @@
 """Ring attention on two ranks: ringfold's are threads, torch.distributed's are processes that speak over gloo.
 
-Both have one thread each, zigzag shards, and a block under way while the one before it is worked on. Times are passed
-time, from when both are ready until both are done.
+All have one thread a rank and zigzag shards. ringfold's blocks are under way while one is worked on; gloo's are, or are
+waited for first: its own threads share the cores with the work. Times are passed time, from when both ranks are ready
+until both are done.
 """
 import socket
 import time
@@ -41,7 +42,7 @@ def merge(out, lse, block_out, block_lse):
     lse -= logsigmoid(lse - block_lse)
 
 
-def ring_attention(q, k, v, is_causal):
+def ring_attention(q, k, v, is_causal, overlaps):
     """Blocks go round; of one that comes from a rank before, all queries see the first half, and of one from a rank
     behind, the second half of the queries sees all."""
     rank, half = dist.get_rank(), len(q) // 2
@@ -52,6 +53,8 @@ def ring_attention(q, k, v, is_causal):
             following = torch.empty_like(block)
             posted = dist.batch_isend_irecv([dist.P2POp(dist.isend, block, (rank + 1) % RANKS),
                                              dist.P2POp(dist.irecv, following, (rank - 1) % RANKS)])
+        if not overlaps:
+            wait(posted)
         owner = (rank - step) % RANKS
         if step == 0:
             out, lse = flash(q, block[0], block[1], is_causal)
@@ -61,25 +64,30 @@ def ring_attention(q, k, v, is_causal):
             merge(out, lse, *flash(q, block[0, :half], block[1, :half], False))
         else:
             merge(out[half:], lse[half:], *flash(q[half:], block[0], block[1], False))
-        for each in posted:
-            each.wait()
+        if overlaps:
+            wait(posted)
         if posted:
             block = following
     return out
 
 
+def wait(posted):
+    for each in posted:
+        each.wait()
+
+
 def gloo_rank(rank, port, pipe):
-    """A process: for each (shards, is_causal, calls), when it began and ended each call, and what came out."""
+    """A process: for each task, when it began and ended each call, and what came out."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=RANKS)
     with torch.inference_mode():
         while (task := pipe.recv()) is not None:
-            q, k, v, is_causal, calls = task
-            out, spans = ring_attention(q, k, v, is_causal), []
+            *given, calls = task
+            out, spans = ring_attention(*given), []
             for _ in range(calls):
                 dist.barrier()
                 start = time.monotonic()
-                out = ring_attention(q, k, v, is_causal)
+                out = ring_attention(*given)
                 spans.append((start, time.monotonic()))
             pipe.send((spans, out.clone()))
     dist.destroy_process_group()
@@ -100,10 +108,10 @@ class Gloo:
             self._ranks[-1].start()
             self._pipes.append(ours)
 
-    def ring(self, q, k, v, is_causal, calls):
+    def ring(self, q, k, v, is_causal, overlaps, calls):
         """Seconds of each call, and out."""
         for rank, pipe in enumerate(self._pipes):
-            pipe.send((*(shard(x, rank) for x in (q, k, v)), is_causal, calls))
+            pipe.send((*(shard(x, rank) for x in (q, k, v)), is_causal, overlaps, calls))
         spans, outs = zip(*(pipe.recv() for pipe in self._pipes))
         seconds = [max(end for _, end in ranks) - max(start for start, _ in ranks) for ranks in zip(*spans)]
         return seconds, gathered(outs)
@@ -123,15 +131,19 @@ def rows(native, gloo, tokens, dims):
             q, k, v, dout = (drawn(generator, tokens, dim) for _ in range(4))
             out, made = torch.empty_like(q), {}
 
-            def theirs(calls, args=(q, k, v, is_causal)):
-                seconds, made["out"] = gloo.ring(*args, calls)
-                return seconds
-
             def ours(calls, args=(tokens, dim, is_causal, (q, k, v, out))):
                 return native.ring(*args, calls)
 
+            def theirs(overlaps, made=made, args=(q, k, v, is_causal)):
+                def call(calls):
+                    seconds, made[overlaps] = gloo.ring(*args, overlaps, calls)
+                    return seconds
+                return call
+
             yield Row(group="ring of 2", name=f"{'causal' if is_causal else 'full'} d {dim} n {tokens}", cores=RANKS,
                       flops=4 * pairs(tokens, is_causal) * dim,
-                      calls={"ringfold": ours, "PyTorch, gloo": theirs},
-                      results={"ringfold": lambda out=out: [out], "PyTorch, gloo": lambda made=made: [made["out"]]},
+                      calls={"ringfold": ours, "gloo, overlapping": theirs(True), "gloo, waiting": theirs(False)},
+                      results={"ringfold": lambda out=out: [out],
+                               "gloo, overlapping": lambda made=made: [made[True]],
+                               "gloo, waiting": lambda made=made: [made[False]]},
                       expected=[exact(q, k, v, dout, is_causal)[0]], tolerance=1e-5)

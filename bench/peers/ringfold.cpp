@@ -33,11 +33,13 @@ class own_attention : public subject {
       : problem_(make_problem<T>(contiguous(of.tokens, 1), {.dim = of.dim}, of.is_causal ? causal() : full())) {}
 
   void forward(void* const* at) override {
-    forward_.forward(rows(at[attention::q]), rows(at[attention::k]), rows(at[attention::v]), rows(at[attention::out]), per_row(at[attention::lse]));
+    forward_.forward(rows(at[attention::q]), rows(at[attention::k]), rows(at[attention::v]), rows(at[attention::out]),
+                     per_row(at[attention::lse]));
   }
   void backward(void* const* at) override {
-    backward_.backward(rows(at[attention::q]), rows(at[attention::k]), rows(at[attention::v]), rows(at[attention::out]), per_row(at[attention::lse]), rows(at[attention::dout]),
-                       rows(at[attention::dq]), rows(at[attention::dk]), rows(at[attention::dv]));
+    backward_.backward(rows(at[attention::q]), rows(at[attention::k]), rows(at[attention::v]), rows(at[attention::out]),
+                       per_row(at[attention::lse]), rows(at[attention::dout]), rows(at[attention::dq]),
+                       rows(at[attention::dk]), rows(at[attention::dv]));
   }
 
  private:
@@ -66,9 +68,7 @@ class own_linear : public subject {
         over_(recurrence(self(), schedule::chain{}, decay<Gates>{of.chunk})),
         entered_(static_cast<std::size_t>(of.dim * of.dim)) {}
 
-  void forward(void* const* at) override {
-    forward_.forward(inputs(at), rows(at[linear::out]), {.entered = state()});
-  }
+  void forward(void* const* at) override { forward_.forward(inputs(at), rows(at[linear::out]), {.entered = state()}); }
   void backward(void* const* at) override {
     backward_.backward(inputs(at), state(), rows(at[linear::dout]),
                        {rows(at[linear::dq]), rows(at[linear::dk]), rows(at[linear::dv]), gates(at[linear::dgates])});
@@ -110,8 +110,7 @@ double fma_peak() { return peak::fma_rate<float>(); }
 
 void ring_of_two(const attention_case& of, const std::array<float*, 4>& whole, int calls, double* seconds) {
   constexpr int ranks = 2;
-  auto const problem =
-      make_problem<float>(zigzag(of.tokens, ranks), {.dim = of.dim}, of.is_causal ? causal() : full());
+  auto const problem = make_problem<float>(zigzag(of.tokens, ranks), {.dim = of.dim}, of.is_causal ? causal() : full());
   std::barrier together(ranks);
   std::array<std::chrono::steady_clock::time_point, ranks> starts, ends;
   run_ranks(ranks, [&](threads comm) {

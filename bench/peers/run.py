@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Measures ringfold beside its peers, in turns, and writes a table, a picture and all numbers. run.sh calls it."""
+"""Measures ringfold beside its peers, in turns; writes a table, a picture, all numbers; compares with the last result.
+
+run.sh calls it. Exit status: 1 when a row of ringfold's is slower than last time by more than 5 %.
+"""
 import argparse
 import datetime
 import importlib.metadata
@@ -9,6 +12,7 @@ import os
 import pathlib
 import platform
 import subprocess
+import sys
 
 import torch
 
@@ -21,6 +25,8 @@ import ring
 from native import Native
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+import compare  # noqa: E402
 INSTRUCTIONS = ("fma", "f16c", "avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 
 
@@ -39,6 +45,12 @@ def machine():
 def commit():
     return subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty"], capture_output=True,
                           text=True).stdout.strip() or "unknown"
+
+
+def last_result():
+    """The newest in bench/results, or None."""
+    files = sorted((HERE.parent / "results").glob("*-peers.json"))
+    return json.loads(files[-1].read_text()) if files else None
 
 
 def measured(rows, watch, rounds, least, native, peaks):
@@ -67,7 +79,8 @@ def ring_rows(native, tokens, dims, rounds):
 
 def finished(row, seconds, errors):
     times = {name: measure.median(each) for name, each in seconds.items()}
-    print(f"{row.group}, {row.name}: " + ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in times.items()), flush=True)
+    said = ", ".join(f"{name} {1e3 * each:.3g} ms" for name, each in times.items())
+    print(f"{row.group}, {row.name}: {said}", flush=True)
     return {"group": row.group, "name": row.name, "flops": row.flops, "cores": row.cores, "seconds": seconds,
             "errors": errors}
 
@@ -81,6 +94,7 @@ def main():
     options.add_argument("--least", type=float, default=0.03, help="seconds that a round takes at least, of each")
     options.add_argument("--quick", action="store_true", help="few shapes and rounds, to see that all works")
     given = options.parse_args()
+    last = None if given.quick else last_result()
     dims, tokens, rounds = ([64], [512], 3) if given.quick else ([64, 128], [1024, 4096], given.rounds)
 
     torch.set_num_threads(1)
@@ -111,6 +125,10 @@ def main():
     pathlib.Path(f"{given.to}.md").write_text(table)
     pathlib.Path(f"{given.to}.svg").write_text(plot.picture(result))
     print(f"\n{table}\nwritten: {given.to}.json, .md and .svg")
+    if last:
+        lines, status = compare.compared(last, result)
+        print(f"\nagainst {last['date']}, commit {last['commit']}:", *lines, sep="\n")
+        sys.exit(status)
 
 
 if __name__ == "__main__":

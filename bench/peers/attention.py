@@ -1,4 +1,6 @@
 """Softmax attention of one head: ringfold, PyTorch's flash attention on a CPU, and the same on libraries' products."""
+import itertools
+
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
@@ -55,23 +57,17 @@ def library_calls(subject, q, k, v, dout):
 
 def rows(native, tokens, dims, dtypes):
     generator = torch.Generator().manual_seed(1)
-    for dtype in dtypes:
-        for is_causal in (False, True):
-            for dim in dims:
-                for count in tokens:
-                    q, k, v, dout = (drawn(generator, count, dim).to(dtype) for _ in range(4))
-                    out, *gradients = exact(q, k, v, dout, is_causal)
-                    ways = {}
-                    for name in LIBRARIES:
-                        subject = native.attention(name, count, dim, is_causal, dtype == torch.bfloat16)
-                        if subject:
-                            ways[name] = library_calls(subject, q, k, v, dout)
-                    ways["PyTorch"] = torch_calls(q, k, v, dout, is_causal)
-                    short = {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
-                    what = f"{'causal' if is_causal else 'full'} d {dim} n {count}"
-                    for index, pass_, products, expected in ((0, "forward", 2, [out]), (1, "backward", 5, gradients)):
-                        yield Row(group=f"{pass_} {short}", name=what, cores=1,
-                                  flops=2 * products * pairs(count, is_causal) * dim,
-                                  calls={name: way[index][0] for name, way in ways.items()},
-                                  results={name: way[index][1] for name, way in ways.items()},
-                                  expected=expected, tolerance=1e-5 if dtype == torch.float32 else 1e-2)
+    for dtype, is_causal, dim, count in itertools.product(dtypes, (False, True), dims, tokens):
+        is_bf16 = dtype == torch.bfloat16
+        q, k, v, dout = (drawn(generator, count, dim).to(dtype) for _ in range(4))
+        out, *gradients = exact(q, k, v, dout, is_causal)
+        subjects = {name: native.attention(name, count, dim, is_causal, is_bf16) for name in LIBRARIES}
+        ways = {name: library_calls(subject, q, k, v, dout) for name, subject in subjects.items() if subject}
+        ways["PyTorch"] = torch_calls(q, k, v, dout, is_causal)
+        for index, pass_, products, expected in ((0, "forward", 2, [out]), (1, "backward", 5, gradients)):
+            yield Row(group=f"{pass_} {'bf16' if is_bf16 else 'fp32'}", cores=1,
+                      name=f"{'causal' if is_causal else 'full'} d {dim} n {count}",
+                      flops=2 * products * pairs(count, is_causal) * dim,
+                      calls={name: way[index][0] for name, way in ways.items()},
+                      results={name: way[index][1] for name, way in ways.items()},
+                      expected=expected, tolerance=1e-2 if is_bf16 else 1e-5)

@@ -26,8 +26,9 @@ class Subject:
     def _bound(self, function, tensors):
         at = pointers(tensors)
 
-        def call(kept=(self, tensors)):
+        def call():
             function(self._handle, at)
+        call.kept = tensors  # what the addresses are of
         return call
 
 

@@ -8,7 +8,7 @@ COLOURS = {
     "flash-linear-attention": "#a5dde2", "PyTorch, chunked": "#f4bd7c",
     "gloo, overlapping": "#f4bd7c", "gloo, waiting": "#f1e08a",
 }
-WIDTH, PANEL, LABELS, BAR, GAP, COLUMNS = 1120, 520, 200, 8, 10, 2
+WIDTH, PANEL, LABELS, BAR, GAP, COLUMNS = 1120, 520, 216, 8, 10, 2
 
 
 def text(x, y, words, size=12, anchor="start", fill="#222", weight="normal"):

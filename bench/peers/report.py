@@ -5,8 +5,8 @@ NOTES = """\
 Times are medians of {rounds} rounds in milliseconds of CPU time, one thread on one core, the same for all. They are
 measured in turns, each after a call that warms its caches. Of rings it is passed time, of two ranks on two cores.
 
-- *of peak*: ringfold's share of the fp32 multiply-add peak of as many cores, {peak:.1f} GFLOP/s each, the best that was
-  seen between the rows. Products of bf16 can have more than that.
+- *of peak*: ringfold's share of the fp32 multiply-add peak of as many cores, {peak:.1f} GFLOP/s each, the
+  median of what was calibrated between the rows. Products of bf16 can have more than that.
 - *x*: how many times as fast as the peer ringfold is; **bold** where it is behind.
 - One head, batch 1; C is the chunk. Every output and gradient was compared with fp64 before it was measured.
 

@@ -44,6 +44,7 @@ class one_head {
   one_head(extent tokens, extent dim, extent chunk)
       : tokens_(tokens),
         spec_{dim, dim, chunk},
+        problem_(spec_.template problem<float>(contiguous(tokens, 1), documents{tokens}, 1, 1)),
         memory_(bytes()),
         at_(memory_.data(), bytes()),
         work_(spec_.rule().forward_workspace(problem(), tokens, at_)),
@@ -77,7 +78,7 @@ class one_head {
   }
 
  private:
-  auto problem() const { return spec_.template problem<float>(contiguous(tokens_, 1), documents{tokens_}, 1, 1); }
+  const recurrence_problem<float>& problem() const { return problem_; }
   extent bytes() const {
     arena<> nowhere;
     (void)spec_.rule().forward_workspace(problem(), tokens_, nowhere);
@@ -98,6 +99,7 @@ class one_head {
 
   extent tokens_;
   spec spec_;
+  recurrence_problem<float> problem_;
   std::vector<std::vector<float>> in_, gradients_;
   std::vector<float> out_ = drawn(tokens_ * spec_.value_dim, -1, 1), dout_ = out_,
                      state_ = drawn(spec_.dim * spec_.value_dim, -1, 1);

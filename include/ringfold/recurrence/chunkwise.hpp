@@ -64,7 +64,7 @@ struct chunkwise {
     for_each_head(p, [&](extent b, extent h) {
       work.tokens.begin(work.state, p.dim);
       for_each_chunk(of, [&](extent first, extent count) {
-        work.tokens.load(of, b, h, first, count, scale_of(p));
+        work.tokens.load(of, b, h, first, count);
         work.tokens.enter(work.state);
         work.tokens.write(work.state);
       });
@@ -78,9 +78,8 @@ struct chunkwise {
   void within(workspace<A>& work, const P& p, const Operands& of, const view<A, 4>& out, F meanwhile) const {
     for_each_head(p, [&](extent b, extent h) {
       for_each_chunk(of, [&](extent first, extent count) {
-        work.tokens.load(of, b, h, first, count, scale_of(p));
-        work.tokens.read_each_other();
-        detail::add_rows(out, b, h, first, count, A{1}, work.tokens.out);
+        work.tokens.load(of, b, h, first, count);
+        work.tokens.add_to_outputs(out, b, h, first, scale_of(p), [&] { work.tokens.read_each_other(); });
       });
       meanwhile();
     });
@@ -94,10 +93,9 @@ struct chunkwise {
     for_each_head(p, [&](extent b, extent h) {
       detail::load_state(enters, b, h, state, p.dim);
       for_each_chunk(of, [&](extent first, extent count) {
-        work.tokens.load(of, b, h, first, count, scale_of(p));
+        work.tokens.load(of, b, h, first, count);
         work.tokens.enter(state);
-        work.tokens.read(state);
-        detail::add_rows(out, b, h, first, count, A{1}, work.tokens.out);
+        work.tokens.add_to_outputs(out, b, h, first, scale_of(p), [&] { work.tokens.read(state); });
         work.tokens.write(state);
       });
     });
@@ -145,7 +143,7 @@ struct chunkwise {
       for_each_chunk(of, [&](extent first, extent count) {
         work.tokens.load(of, dout, b, h, first, count, scale_of(p));
         work.tokens.from_each_other();
-        work.tokens.add_to(to, of, b, h, first, scale_of(p));
+        work.tokens.add_to(to, of, b, h, first);
       });
       meanwhile();
     });
@@ -174,7 +172,7 @@ struct chunkwise {
         work.tokens.load(of, dout, b, h, first, count, scale_of(p));
         work.tokens.enter(before(first));
         work.tokens.from_states(before(first), dstate);
-        work.tokens.add_to(to, of, b, h, first, scale_of(p));
+        work.tokens.add_to(to, of, b, h, first);
         work.tokens.read_backward(dstate);
       });
     });

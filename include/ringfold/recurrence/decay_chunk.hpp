@@ -37,15 +37,17 @@ namespace detail::inline RINGFOLD_SIMD {
 template <class A>
 struct decay_chunk : decayed_tokens<A> {
   using base = decayed_tokens<A>;
-  matrix<A> q, k, v;  ///< queries are scaled
-  matrix<A> out;
+  matrix<const A> q, k, v;  ///< where they lie, if they can be read there
+  matrix<A> own_q, own_k, own_v;
+  matrix<A> out, own_out;
+  A factor = 1;  ///< of what they add to it
 
   decay_chunk(extent most, extent d, extent e, arena<host_space>& memory)
       : base(most, d, memory),
-        q(take_matrix<A>(memory, most, d)),
-        k(take_matrix<A>(memory, most, d)),
-        v(take_matrix<A>(memory, most, e)),
-        out(take_matrix<A>(memory, most, e)) {}
+        own_q(take_matrix<A>(memory, most, d)),
+        own_k(take_matrix<A>(memory, most, d)),
+        own_v(take_matrix<A>(memory, most, e)),
+        own_out(take_matrix<A>(memory, most, e)) {}
 
   static extent state_width(extent, extent e) { return e; }
   static void begin(matrix<A> state, extent d) { fill(state.data, A{0}, d * state.width); }
@@ -61,22 +63,34 @@ struct decay_chunk : decayed_tokens<A> {
   }
 
   template <class Operands>
-  void load(const Operands& from, extent batch, extent h, extent first, extent count, A scale) {
+  void load(const Operands& from, extent batch, extent h, extent first, extent count) {
     base::load_decay(from.gates, batch, h, first, count);
-    load_rows(from.q, batch, h, first, count, scale, q);
-    load_rows(from.k, batch, h, first, count, A{1}, k);
-    load_rows(from.v, batch, h, first, count, A{1}, v);
-    fill(out.data, A{0}, count * out.width);
+    q = rows_in_place(from.q, batch, h, first, count, own_q);
+    k = rows_in_place(from.k, batch, h, first, count, own_k);
+    v = rows_in_place(from.v, batch, h, first, count, own_v);
+  }
+  /// Calls read() with `out` the rows that it adds to.
+  template <class F>
+  void add_to_outputs(const view<A, 4>& to, extent batch, extent h, extent first, A scale, F read) {
+    factor = scale;
+    bool const in_place = to.strides[dim_axis] == 1;
+    out = in_place ? matrix<A>{&to(batch, first, h, 0), own_out.width, to.strides[row_axis]} : own_out;
+    if (!in_place) fill(out.data, A{0}, base::tokens * out.width);
+    read();
+    if (!in_place) add_rows(to, batch, h, first, base::tokens, A{1}, out);
   }
 
-  void read_each_other() { base::read_each_other({q, out}, {k, v}); }
+  void read_each_other() { base::read_each_other(reads(), {k, v}); }
   /// Nothing is to be known of the state before the chunk.
   void enter(matrix<A>) {}
-  void read(matrix<A> state) { base::read({q, out}, state); }
+  void read(matrix<A> state) { base::read(reads(), state); }
   void write(matrix<A> state) {
     base::forget(state);
     base::write({k, v}, state);
   }
+
+ protected:
+  state_reads<A> reads() const { return {q, out, 0, {}, factor}; }
 };
 
 /// The tokens of a Chunk, which is a decay_chunk, the cotangents of what queries read, and the gradients.
@@ -84,7 +98,8 @@ template <class A, class Chunk = decay_chunk<A>>
 struct decay_gradients : decayed_gradients<A, Chunk> {
   using base = decayed_gradients<A, Chunk>;
   using base::dgates, base::k, base::q, base::tokens, base::v;
-  matrix<A> dout, dq, dk, dv;  ///< dq is of scaled queries
+  matrix<A> dout;  ///< scaled
+  matrix<A> dq, dk, dv;
 
   decay_gradients(extent most, extent d, extent e, arena<host_space>& memory)
       : base(most, d, e, memory),
@@ -95,8 +110,9 @@ struct decay_gradients : decayed_gradients<A, Chunk> {
 
   template <class Operands, class V>
   void load(const Operands& from, const V& cotangent, extent batch, extent h, extent first, extent count, A scale) {
-    base::load(from, batch, h, first, count, scale);
-    load_rows(cotangent, batch, h, first, count, A{1}, dout);
+    base::load(from, batch, h, first, count);
+    load_rows(cotangent, batch, h, first, count, scale, dout);
+    dgates.width = dgates.stride = base::decay.width;
     for (matrix<A> const each : {dq, dk, dv, dgates}) fill(each.data, A{0}, count * each.width);
   }
 
@@ -122,15 +138,12 @@ struct decay_gradients : decayed_gradients<A, Chunk> {
 
   /// Adds what was worked out to a head's rows.
   template <class To, class Operands>
-  void add_to(const To& to, const Operands&, extent batch, extent h, extent first, A scale) const {
-    add_rows(to.q, batch, h, first, tokens, scale, dq);
+  void add_to(const To& to, const Operands&, extent batch, extent h, extent first) const {
+    add_rows(to.q, batch, h, first, tokens, A{1}, dq);
     add_rows(to.k, batch, h, first, tokens, A{1}, dk);
     add_rows(to.v, batch, h, first, tokens, A{1}, dv);
     if (to.gates.data == nullptr) return;
-    for (extent i = 0; i < tokens; ++i) {
-      for (extent d = 0; d < dgates.width; ++d)
-        to.gates(batch, first + i, h, to.gates.extents[dim_axis] == 1 ? 0 : d) += dgates[i][d];
-    }
+    add_rows(to.gates, batch, h, first, tokens, A{1}, dgates);
   }
 
  protected:

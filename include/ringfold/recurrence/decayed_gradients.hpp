@@ -14,9 +14,9 @@ namespace ringfold::detail::inline RINGFOLD_SIMD {
 /// alone; the shorter form, a sum of q dq - k dk over all later tokens, cancels.
 template <class A, class Tokens>
 struct decayed_gradients : Tokens {
-  using Tokens::brought, Tokens::decay, Tokens::decays, Tokens::dim, Tokens::moved, Tokens::passed, Tokens::scores,
-      Tokens::tokens, Tokens::turned;
-  matrix<A> dgates;
+  using Tokens::alike, Tokens::brought, Tokens::decay, Tokens::decays, Tokens::dim, Tokens::moved, Tokens::passed,
+      Tokens::scores, Tokens::tokens, Tokens::turned;
+  matrix<A> dgates;         ///< as wide as decays are
   matrix<A> slopes;         ///< of what a panel of readers weighs one of writers
   matrix<A> turned_values;  ///< of a panel of values, or of a state
   matrix<A> dmoved, dbrought;
@@ -35,7 +35,8 @@ struct decayed_gradients : Tokens {
   /// that what was read in place goes back in place.
   void differentiate_pairs(const state_reads<A>& r, const state_writes<A>& w) {
     Tokens::in_halves_back(
-        0, tokens, [&](extent first, extent count) { differentiate_few(r, w, first, count); },
+        0, tokens, Tokens::at_once(r.sum.data == w.dvalue.data),
+        [&](extent first, extent count) { differentiate_few(r, w, first, count); },
         [&](extent first, extent half, extent count) {
           auto const readers = Tokens::from_start(r, half, count), writers = Tokens::to_end(w, first, half - first);
           fill(dmoved.data, A{0}, count * dim);
@@ -71,69 +72,77 @@ struct decayed_gradients : Tokens {
   void differentiate_forget(matrix<A> state, matrix<A> dstate) {
     if (!decays) return;
     Tokens::decay_all();
-    for (extent d = 0; d < dim; ++d) sum[d] = passed[d] * dot(dstate[d], state[d], state.width);
-    for (extent j = 0; j < tokens; ++j) add_scaled(dgates[j], A{1}, sum, dim);
+    fill(sum, A{0}, decay.width);
+    for (extent d = 0; d < dim; ++d) {
+      extent const gate = alike ? 0 : d;
+      sum[gate] = fused(passed[gate], dot(dstate[d], state[d], state.width), sum[gate]);
+    }
+    for (extent j = 0; j < tokens; ++j) add_scaled(dgates[j], A{1}, sum, decay.width);
   }
 
  private:
   /// to = rows state^T.
-  void multiply_turned(matrix<A> rows, matrix<A> state, matrix<A> to) {
+  void multiply_turned(matrix<const A> rows, matrix<A> state, matrix<A> to) {
     for_each_panel(dim, [&](extent d, extent count) {
-      turn(state[d], state.width, count, state.width, turned_values.data, panel_rows);
+      turn(state[d], state.stride, count, state.width, turned_values.data, panel_rows);
       matrix<A> const part{to.data + d, to.width};
-      for (extent i = 0; i < tokens; ++i) fill(part[i], A{0}, count);
-      add_product(part, tokens, count, as_it_is(rows), state.width, turned_values);
+      fill_product(part, tokens, count, as_it_is(rows), state.width, turned_values);
     });
   }
 
   /// From dmoved, the cotangents of what reads, decayed down to the start of some tokens.
   void add_reads(const state_reads<A>& r, extent first, extent count) {
     Tokens::for_each_read(r, first, count, [&](extent i) {
-      multiply_by(dmoved[i], passed, dim);
+      Tokens::decay_by(passed, dmoved[i], dmoved[i]);
       add_scaled(r.dx[first + i], A{1}, dmoved[i], dim);
     });
     if (!decays) return;
-    fill(sum, A{0}, dim);
+    fill(sum, A{0}, decay.width);
     for (extent i = count - 1; i >= r.lag; --i) {
-      add_multiplied(sum, dmoved[i], r.x[first + i], dim);
-      add_scaled(dgates[first + i - r.lag], A{1}, sum, dim);
+      add_to_gate(sum, dmoved[i], r.x[first + i]);
+      add_scaled(dgates[first + i - r.lag], A{1}, sum, decay.width);
     }
   }
   /// From dbrought, those of what is written, decayed up to their end.
   void add_writes(const state_writes<A>& w, extent first, extent count) {
     Tokens::for_each_write(first, count, [&](extent j) {
-      multiply_by(dbrought[j], passed, dim);
+      Tokens::decay_by(passed, dbrought[j], dbrought[j]);
       add_scaled(w.dx[first + j], A{1}, dbrought[j], dim);
     });
     if (!decays) return;
-    fill(sum, A{0}, dim);
+    fill(sum, A{0}, decay.width);
     for (extent j = 0; j < count; ++j) {
-      add_scaled(dgates[first + j], A{1}, sum, dim);
-      add_multiplied(sum, dbrought[j], w.x[first + j], dim);
+      add_scaled(dgates[first + j], A{1}, sum, decay.width);
+      add_to_gate(sum, dbrought[j], w.x[first + j]);
     }
   }
 
+ protected:
+  /// Adds the products of two rows to the gradients of their gates, or of the one that they share.
+  void add_to_gate(A* gates, const A* one, const A* other) const {
+    if (alike) {
+      gates[0] += dot(one, other, dim);
+    } else {
+      add_multiplied(gates, one, other, dim);
+    }
+  }
+
+ private:
   void differentiate_few(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {
     Tokens::weigh_pairs(r, w, first, count);
     Tokens::return_pairs(r, w, first, count);
-    fill_scores(slopes, count, r.sum.from(first), w.value.from(first), count, turned_values);
-    decays && !Tokens::alike ? differentiate_by_rows(r, w, first, count) : differentiate_alike(r, w, first, count);
+    fill_lower_scores(slopes, count, r.sum.from(first), w.value.from(first), turned_values);
+    !alike ? differentiate_by_rows(r, w, first, count) : differentiate_alike(r, w, first, count);
   }
   void differentiate_alike(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {
-    for (extent i = r.lag; i < count && decays; ++i) {
-      A before = 0;
-      for (extent j = 0; j + r.lag < i; ++j) {
-        before = fused(slopes[i][j], scores[i][j], before);
-        dgates[first + j + 1][0] += before;
-      }
+    alignas(64) A behind[panel_rows] = {};  // of each writer, the sum over readers from here on
+    for (extent at = count - 1 - r.lag; at > 0 && decays; --at) {
+      add_multiplied(behind, slopes[at + r.lag], scores[at + r.lag], at);
+      dgates[first + at][0] += total(behind, at);
     }
     Tokens::decay_pairs(slopes, r.lag, first, count);
-    for (extent j = 0; j + r.lag < count; ++j) {
-      extent const i = j + r.lag;
-      add_product(r.dx.from(first + i), 1, as_it_is(slopes.from(i)), j + 1, w.x.from(first));
-      add_product(w.dx.from(first + j), 1, turned_over(matrix<A>{slopes[i] + j, panel_rows}), count - i,
-                  r.x.from(first + i));
-    }
+    add_lower_product(r.dx.from(first), count, r.lag, slopes, w.x.from(first));
+    add_upper_product(w.dx.from(first), count, r.lag, slopes, r.x.from(first));
   }
   void differentiate_by_rows(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {
     using vector = typename simd<A>::vector;
@@ -144,7 +153,7 @@ struct decayed_gradients : Tokens {
   /// For a number or a register of them from row d of the state on.
   template <class N>
   void differentiate_columns(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count, extent d) {
-    auto const get = [d](matrix<A> of, extent row) {
+    auto const get = [d](matrix<const A> of, extent row) {
       N made;
       __builtin_memcpy(&made, of[row] + d, sizeof made);
       return made;

@@ -63,14 +63,15 @@ namespace detail::inline RINGFOLD_SIMD {
 template <class A>
 struct dense_chunk : decay_chunk<A> {
   using base = decay_chunk<A>;
-  using base::decay, base::dim, base::k, base::out, base::q, base::tokens, base::v;
-  matrix<A> a, b;
+  using base::decay, base::dim, base::k, base::own_k, base::tokens, base::v;
+  matrix<const A> a, b;
+  matrix<A> own_a, own_b;
   matrix<A> y;  ///< as wide as the state that it is of
 
   dense_chunk(extent most, extent d, extent e, arena<host_space>& memory)
       : base(most, d, e, memory),
-        a(take_matrix<A>(memory, most, d)),
-        b(take_matrix<A>(memory, most, d)),
+        own_a(take_matrix<A>(memory, most, d)),
+        own_b(take_matrix<A>(memory, most, d)),
         y(take_matrix<A>(memory, most, state_width(d, e))) {}
 
   /// Of a state with what becomes of the unit matrix behind it: its columns never mix, so both go the same way.
@@ -89,28 +90,27 @@ struct dense_chunk : decay_chunk<A> {
   }
 
   template <class T>
-  void load(const dplr_operands<T>& from, extent batch, extent h, extent first, extent count, A scale) {
-    base::load(from, batch, h, first, count, scale);
-    load_rows(from.a, batch, h, first, count, A{1}, a);
-    load_rows(from.b, batch, h, first, count, A{1}, b);
+  void load(const dplr_operands<T>& from, extent batch, extent h, extent first, extent count) {
+    base::load(from, batch, h, first, count);
+    a = rows_in_place(from.a, batch, h, first, count, own_a);
+    b = rows_in_place(from.b, batch, h, first, count, own_b);
   }
   /// (I - beta k k^T) Diag(decay) S + beta k v^T has a = decay k, b = - beta k, and beta k for k.
   template <class T>
-  void load(const delta_operands<T>& from, extent batch, extent h, extent first, extent count, A scale) {
-    base::load(from, batch, h, first, count, scale);
+  void load(const delta_operands<T>& from, extent batch, extent h, extent first, extent count) {
+    base::load(from, batch, h, first, count);
     for (extent i = 0; i < count; ++i) {
       A const beta = from.beta(batch, first + i, h, 0);
-      for (extent d = 0; d < dim; ++d) {
-        a[i][d] = decay[i][d] * k[i][d];
-        k[i][d] *= beta;
-        b[i][d] = -k[i][d];
-      }
+      base::decay_by(decay[i], k[i], own_a[i]);
+      for (extent d = 0; d < dim; ++d) own_b[i][d] = -(beta * k[i][d]);
+      for (extent d = 0; d < dim; ++d) own_k[i][d] = -own_b[i][d];
     }
+    a = own_a, b = own_b, k = own_k;
   }
 
   /// Makes y of the state before the chunk: a triangular solve.
   void enter(matrix<A> state) {
-    y.width = state.width;
+    y.width = y.stride = state.width;
     fill(y.data, A{0}, tokens * y.width);
     state_reads<A> const found{a, y, 1};
     decayed_tokens<A>::read(found, state);
@@ -119,7 +119,7 @@ struct dense_chunk : decay_chunk<A> {
   }
   void read(matrix<A> state) {
     base::read(state);
-    decayed_tokens<A>::read_each_other({q, out}, {b, y});
+    decayed_tokens<A>::read_each_other(base::reads(), {b, y});
   }
   void write(matrix<A> state) {
     base::write(state);
@@ -171,30 +171,29 @@ struct dense_gradients : decay_gradients<A, dense_chunk<A>> {
   }
 
   template <class T>
-  void add_to(const dplr_gradients<A>& to, const dplr_operands<T>& of, extent batch, extent h, extent first, A scale) {
-    base::add_to(to, of, batch, h, first, scale);
+  void add_to(const dplr_gradients<A>& to, const dplr_operands<T>& of, extent batch, extent h, extent first) {
+    base::add_to(to, of, batch, h, first);
     add_rows(to.a, batch, h, first, tokens, A{1}, da);
     add_rows(to.b, batch, h, first, tokens, A{1}, db);
   }
   template <class T>
-  void add_to(const delta_gradients<A>& to, const delta_operands<T>& of, extent batch, extent h, extent first,
-              A scale) {
+  void add_to(const delta_gradients<A>& to, const delta_operands<T>& of, extent batch, extent h, extent first) {
     for (extent i = 0; i < tokens; ++i) {
       A const beta = of.beta(batch, first + i, h, 0);
+      base::add_to_gate(dgates[i], da[i], a[i]);
       for (extent d = 0; d < dim; ++d) {
         A const key = static_cast<A>(of.k(batch, first + i, h, d)), along = dk[i][d] - db[i][d];
         to.beta(batch, first + i, h, 0) += along * key;
-        dk[i][d] = fused(beta, along, decay[i][d] * da[i][d]);
-        dgates[i][d] = fused(da[i][d], a[i][d], dgates[i][d]);
+        dk[i][d] = fused(beta, along, decay[i][base::alike ? 0 : d] * da[i][d]);
       }
     }
-    base::add_to(to, of, batch, h, first, scale);
+    base::add_to(to, of, batch, h, first);
   }
 
  private:
   /// The part of z that is written into the state behind the chunk.
   void written(matrix<A> dstate) {
-    z.width = dstate.width;
+    z.width = z.stride = dstate.width;
     fill(z.data, A{0}, tokens * z.width);
     base::return_from(dstate, corrections());
   }

@@ -9,19 +9,34 @@
 
 namespace ringfold::detail {
 
-/// Rows of numbers, one behind the other.
+/// Rows of numbers; one behind the other, unless they lie in a tensor.
 template <class A>
 struct matrix {
   A* data = nullptr;
-  extent width = 0;
-  A* operator[](extent row) const { return data + row * width; }
+  extent width = 0, stride = width;
+  A* operator[](extent row) const { return data + row * stride; }
   /// Its rows from one on.
-  matrix from(extent row) const { return {data + row * width, width}; }
+  matrix from(extent row) const { return {data + row * stride, width, stride}; }
+  operator matrix<const A>() const
+    requires(!std::is_const_v<A>)
+  {
+    return {data, width, stride};
+  }
 };
+/// One that is only read.
+template <class A>
+using read_matrix = matrix<const std::type_identity_t<A>>;
 
 template <class A>
 matrix<A> take_matrix(arena<host_space>& memory, extent rows, extent width) {
   return {memory.take<A>(checked_multiply(rows, width)), width};
+}
+
+/// a b + c, of numbers or registers of them.
+template <class A, class N>
+[[gnu::always_inline]] inline N fused_all(N a, N b, N c) {
+  if constexpr (std::is_same_v<N, A>) return fused(a, b, c);
+  if constexpr (!std::is_same_v<N, A>) return simd<A>::fused(a, b, c);
 }
 
 template <class A>
@@ -31,6 +46,10 @@ void fill(A* row, A value, extent count) {
 template <class A>
 void multiply_by(A* __restrict row, const A* __restrict factors, extent count) {
   for (extent i = 0; i < count; ++i) row[i] *= factors[i];
+}
+template <class A>
+void scale(A* row, A factor, extent count) {
+  for (extent i = 0; i < count; ++i) row[i] *= factor;
 }
 template <class A>
 void multiply(A* __restrict to, const A* __restrict a, const A* __restrict b, extent count) {
@@ -44,21 +63,39 @@ template <class A>
 void add_multiplied(A* to, const A* a, const A* b, extent count) {
   for (extent i = 0; i < count; ++i) to[i] = fused(a[i], b[i], to[i]);
 }
-/// In sums of their own for every sixteenth product, which a processor makes side by side.
+inline namespace RINGFOLD_SIMD {
+
+/// The sum over i below count of terms that are taken in registers and, behind them, one by one: term(N{}, i).
+template <class A, class F>
+[[gnu::always_inline]] inline A sum_of(extent count, F term) {
+  using V = simd<A>;
+  typename V::vector sums{};
+  A sum = 0;
+  extent i = 0;
+  for (; i + V::width <= count; i += V::width) sums = term(sums, i);
+  for (; i < count; ++i) sum = term(sum, i);
+  return sum + V::total(sums);
+}
 template <class A>
 A dot(const A* a, const A* b, extent count) {
-  constexpr extent lanes = 16;
-  A sums[lanes] = {}, sum = 0;
-  extent i = 0;
-  for (; i + lanes <= count; i += lanes) {
-    for (extent lane = 0; lane < lanes; ++lane) sums[lane] = fused(a[i + lane], b[i + lane], sums[lane]);
-  }
-  for (extent half = lanes / 2; half > 0; half /= 2) {
-    for (extent lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
-  }
-  for (; i < count; ++i) sum = fused(a[i], b[i], sum);
-  return sums[0] + sum;
+  return sum_of<A>(
+      count, [&]<class N>(N sum, extent i) __attribute__((always_inline)) {
+        N one, other;
+        __builtin_memcpy(&one, a + i, sizeof one), __builtin_memcpy(&other, b + i, sizeof other);
+        return fused_all<A>(one, other, sum);
+      });
 }
+template <class A>
+A total(const A* row, extent count) {
+  return sum_of<A>(
+      count, [&]<class N>(N sum, extent i) __attribute__((always_inline)) {
+        N one;
+        __builtin_memcpy(&one, row + i, sizeof one);
+        return sum + one;
+      });
+}
+
+}  // namespace RINGFOLD_SIMD
 
 /// Rows first .. first + count - 1 of one head, times a factor.
 template <class T, class A>
@@ -66,6 +103,14 @@ void load_rows(const view<const T, 4>& from, extent b, extent h, extent first, e
   for (extent i = 0; i < count; ++i) {
     copy_row(&from(b, first + i, h, 0), from.strides[dim_axis], to.width, factor, to[i]);
   }
+}
+/// The same without a factor: where they lie, or in `scratch`.
+template <class T, class A>
+matrix<const A> rows_in_place(const view<const T, 4>& from, extent b, extent h, extent first, extent count,
+                              matrix<A> scratch) {
+  matrix<const A> made = scratch;
+  made.data = rows_of(from, b, first, h, count, scratch.data, made.stride);
+  return made;
 }
 /// Adds a factor times what is in a matrix to rows of one head.
 template <class A>

@@ -16,12 +16,12 @@ struct left_side {
   extent row, step;  ///< strides
 };
 template <class A>
-left_side<A> as_it_is(matrix<A> m) {
-  return {m.data, m.width, 1};
+left_side<std::remove_const_t<A>> as_it_is(matrix<A> m) {
+  return {m.data, m.stride, 1};
 }
 template <class A>
-left_side<A> turned_over(matrix<A> m) {
-  return {m.data, 1, m.width};
+left_side<std::remove_const_t<A>> turned_over(matrix<A> m) {
+  return {m.data, 1, m.stride};
 }
 
 /// Rows, and registers beside each other, whose sums are in registers at once.
@@ -30,68 +30,134 @@ struct product_shape {
   static constexpr int rows = 6, registers = simd<A>::registers == 32 ? 4 : 2;
 };
 
+/// What is above or below the diagonal of a product's left side is not multiplied, not even as 0: it may be no number.
+enum class triangle : unsigned char { none, lower, upper };
+
+/// The terms of some rows of a sum: all rows take the same, and of as many as there are rows, less one, row i takes
+/// those before i (lower) or those not before i (upper).
+struct row_terms {
+  extent first, count;
+  triangle beside = triangle::none;
+  extent corner = 0;  ///< the first of those
+};
+
+/// c = or += factor a b. Products are added up one after the other, and then to c.
 template <class A, int Rows, int Registers>
-[[gnu::noinline]] void add_tile(A* c, extent c_stride, left_side<A> a, const A* b, extent b_stride, extent steps) {
+[[gnu::noinline]] void multiply_tile(A* c, extent c_stride, bool adds, A factor, left_side<A> a, const A* b,
+                                     extent b_stride, row_terms terms) {
   using V = simd<A>;
   typename V::vector sums[Rows][Registers];
   unroll<Rows>([&](auto i) __attribute__((always_inline)) {
-    unroll<Registers>([&](auto j) __attribute__((always_inline)) {
-      __builtin_memcpy(&sums[i][j], c + i * c_stride + j * V::width, sizeof sums[i][j]);
-    });
+    unroll<Registers>([&](auto j) __attribute__((always_inline)) { sums[i][j] = typename V::vector{}; });
   });
-  for (extent step = 0; step < steps; ++step) {
+  auto const take = [&](extent step, auto wanted) __attribute__((always_inline)) {
     typename V::vector right[Registers];
     unroll<Registers>([&](auto j) __attribute__((always_inline)) {
       __builtin_memcpy(&right[j], b + step * b_stride + j * V::width, sizeof right[j]);
     });
     unroll<Rows>([&](auto i) __attribute__((always_inline)) {
+      if (!wanted(i)) return;
       auto const left = V::all(a.data[i * a.row + step * a.step]);
       unroll<Registers>([&](auto j)
                             __attribute__((always_inline)) { sums[i][j] = V::fused(left, right[j], sums[i][j]); });
     });
+  };
+  for (extent step = terms.first; step < terms.first + terms.count; ++step) {
+    take(
+        step, [](int) __attribute__((always_inline)) { return true; });
+  }
+  for (int at = 0; at + 1 < Rows && terms.beside != triangle::none; ++at) {
+    bool const lower = terms.beside == triangle::lower;
+    take(
+        terms.corner + at, [&](int i) __attribute__((always_inline)) { return lower == (i > at); });
   }
   unroll<Rows>([&](auto i) __attribute__((always_inline)) {
     unroll<Registers>([&](auto j) __attribute__((always_inline)) {
-      __builtin_memcpy(c + i * c_stride + j * V::width, &sums[i][j], sizeof sums[i][j]);
+      typename V::vector before{};
+      if (adds) __builtin_memcpy(&before, c + i * c_stride + j * V::width, sizeof before);
+      before = V::fused(sums[i][j], V::all(factor), before);
+      __builtin_memcpy(c + i * c_stride + j * V::width, &before, sizeof before);
     });
   });
 }
 
-/// a b + c, of numbers or registers of them.
-template <class A, class N>
-[[gnu::always_inline]] inline N fused_all(N a, N b, N c) {
-  if constexpr (std::is_same_v<N, A>) return fused(a, b, c);
-  if constexpr (!std::is_same_v<N, A>) return simd<A>::fused(a, b, c);
-}
-
-/// c += a b, in their first columns. The terms of a sum are added one after the other, however c is tiled.
-template <class A>
-void add_product(matrix<A> c, extent rows, extent columns, left_side<A> a, extent steps, matrix<A> b) {
+/// c = or += factor a b, in as many of its first columns as columns_of(row, count) says of the rows from there on, of the
+/// terms_of(row, count). What is added up does not depend on how c is tiled.
+template <class A, class Columns, class Terms>
+void multiply_tiles(matrix<A> c, extent rows, bool adds, A factor, left_side<A> a, read_matrix<A> b, Columns columns_of,
+                    Terms terms_of) {
   using V = simd<A>;
   using shape = product_shape<A>;
-  extent first = 0;
-  auto const tiles = [&](auto registers) {
-    for (; first + registers * V::width <= columns; first += registers * V::width) {
-      in_pieces<shape::rows>(rows, [&](extent row, auto count) {
-        add_tile<A, count, registers>(c[row] + first, c.width, {a.data + row * a.row, a.row, a.step}, b.data + first,
-                                      b.width, steps);
-      });
+  in_pieces<shape::rows>(rows, [&](extent row, auto count) {
+    extent const columns = columns_of(row, count);
+    row_terms const terms = terms_of(row, count);
+    left_side<A> const left{a.data + row * a.row, a.row, a.step};
+    extent first = 0;
+    auto const tiles = [&](auto registers) {
+      for (; first + registers * V::width <= columns; first += registers * V::width) {
+        multiply_tile<A, count, registers>(c[row] + first, c.stride, adds, factor, left, b.data + first, b.stride,
+                                           terms);
+      }
+    };
+    unroll<shape::registers>([&](auto i) { tiles(std::integral_constant<int, shape::registers - i>{}); });
+    for (int i = 0; i < count && first < columns; ++i) {
+      auto const add_terms = [&](extent from, extent terms_in) {
+        for (extent e = first; e < columns; ++e) {
+          A sum = 0;
+          for (extent step = from; step < from + terms_in; ++step)
+            sum = fused(left.data[i * left.row + step * left.step], b[step][e], sum);
+          c[row + i][e] = fused(sum, factor, c[row + i][e]);
+        }
+      };
+      if (!adds) fill(c[row + i] + first, A{0}, columns - first);
+      add_terms(terms.first, terms.count);
+      if (terms.beside == triangle::lower) add_terms(terms.corner, i);
+      if (terms.beside == triangle::upper) add_terms(terms.corner + i, count - 1 - i);
     }
-  };
-  tiles(std::integral_constant<int, shape::registers>{});
-  tiles(std::integral_constant<int, 1>{});
-  if (first == columns) return;
-  for (extent i = 0; i < rows; ++i) {
-    for (extent step = 0; step < steps; ++step) {
-      A const left = a.data[i * a.row + step * a.step];
-      for (extent e = first; e < columns; ++e) c[i][e] = fused(left, b[step][e], c[i][e]);
-    }
-  }
+  });
 }
-/// The same in as many columns as b has.
+
+/// c += factor a b, in their first columns.
 template <class A>
-void add_product(matrix<A> c, extent rows, left_side<A> a, extent steps, matrix<A> b) {
-  add_product(c, rows, b.width, a, steps, b);
+void add_product(matrix<A> c, extent rows, extent columns, left_side<A> a, extent steps, read_matrix<A> b,
+                 A factor = 1) {
+  multiply_tiles(
+      c, rows, true, factor, a, b, [&](extent, extent) { return columns; },
+      [&](extent, extent) {
+        return row_terms{0, steps};
+      });
+}
+/// c = a b, in their first columns.
+template <class A>
+void fill_product(matrix<A> c, extent rows, extent columns, left_side<A> a, extent steps, read_matrix<A> b) {
+  multiply_tiles(
+      c, rows, false, A{1}, a, b, [&](extent, extent) { return columns; },
+      [&](extent, extent) {
+        return row_terms{0, steps};
+      });
+}
+/// c += factor a b in as many columns as b has.
+template <class A>
+void add_product(matrix<A> c, extent rows, left_side<A> a, extent steps, read_matrix<A> b, A factor = 1) {
+  add_product(c, rows, b.width, a, steps, b, factor);
+}
+/// c += factor a b, where row i of a, which has `rows`, ends before its column i + 1 - lag.
+template <class A>
+void add_lower_product(matrix<A> c, extent rows, extent lag, matrix<A> a, read_matrix<A> b, A factor = 1) {
+  multiply_tiles(
+      c.from(lag), rows - lag, true, factor, as_it_is(a.from(lag)), b, [&](extent, extent) { return b.width; },
+      [&](extent row, extent) {
+        return row_terms{0, row + 1, triangle::lower, row + 1};
+      });
+}
+/// c += a^T b, of the same a.
+template <class A>
+void add_upper_product(matrix<A> c, extent rows, extent lag, matrix<A> a, read_matrix<A> b) {
+  multiply_tiles(
+      c, rows - lag, true, A{1}, turned_over(a.from(lag)), b.from(lag), [&](extent, extent) { return b.width; },
+      [&](extent row, extent count) {
+        return row_terms{row + count - 1, rows - lag - (row + count - 1), triangle::upper, row};
+      });
 }
 
 /// The rows of a panel: the most of a matrix that are turned at once to be multiplied.
@@ -99,11 +165,25 @@ inline constexpr extent panel_rows = 64;
 
 /// c = a b^T. Rows of b, a panel at most, are turned in `scratch`, which is a panel wide; so is c.
 template <class A>
-void fill_scores(matrix<A> c, extent rows, matrix<A> a, matrix<A> b, extent rows_of_b, matrix<A> scratch) {
+void fill_scores(matrix<A> c, extent rows, read_matrix<A> a, read_matrix<A> b, extent rows_of_b, matrix<A> scratch) {
+  turn(b.data, b.stride, rows_of_b, b.width, scratch.data, scratch.stride);
   extent const lanes = round_up(rows_of_b, simd<A>::width);  // what lies in those behind b is nobody's
-  turn(b.data, b.width, rows_of_b, b.width, scratch.data, scratch.width);
-  for (extent i = 0; i < rows; ++i) fill(c[i], A{0}, lanes);
-  add_product(c, rows, lanes, as_it_is(a), b.width, scratch);
+  multiply_tiles(
+      c, rows, false, A{1}, as_it_is(a), scratch, [&](extent, extent) { return lanes; },
+      [&](extent, extent) {
+        return row_terms{0, b.width};
+      });
+}
+/// Of as many rows of both, what row i has of b up to row i.
+template <class A>
+void fill_lower_scores(matrix<A> c, extent rows, read_matrix<A> a, read_matrix<A> b, matrix<A> scratch) {
+  turn(b.data, b.stride, rows, b.width, scratch.data, scratch.stride);
+  multiply_tiles(
+      c, rows, false, A{1}, as_it_is(a), scratch,
+      [&](extent row, extent count) { return round_up(row + count, simd<A>::width); },
+      [&](extent, extent) {
+        return row_terms{0, b.width};
+      });
 }
 
 /// to[i] = the sum of register i, of as many as a register has numbers.
@@ -141,8 +221,8 @@ template <class A>
 ///
 /// `sums` takes as many registers as there are scores, both in whole registers; those behind `last` are nobody's.
 template <class A>
-[[gnu::noinline]] void fill_decayed_scores(A* scores, const A* x, matrix<A> rows, matrix<A> factors, extent last,
-                                           A* sums) {
+[[gnu::noinline]] void fill_decayed_scores(A* scores, const A* x, read_matrix<A> rows, read_matrix<A> factors,
+                                           extent last, A* sums) {
   using V = simd<A>;
   extent const whole = rows.width / V::width * V::width;
   for (extent at = 0; at < (last + 1) * V::width; ++at) sums[at] = 0;

@@ -76,6 +76,16 @@ struct simd {
 #endif
   }
 
+  /// The sum of all numbers, halves first.
+  template <int Half = width / 2>
+  [[gnu::always_inline]] static A total(vector of) {
+    if constexpr (Half > 0) {
+      return total<Half / 2>(of + exchanged<Half>(of, std::make_integer_sequence<int, width>{}));
+    } else {
+      return of[0];
+    }
+  }
+
   /// The larger of each; a where b is not a number.
   [[gnu::always_inline]] static vector larger(vector a, vector b) { return a < b ? b : a; }
 
@@ -97,6 +107,11 @@ struct simd {
   [[gnu::always_inline]] static vector tanh(vector x) { return hyperbolic_tangent<simd, A, vector>(x); }
 
  private:
+  /// Each number where that one was whose place differs in one bit.
+  template <int Bit, int... I>
+  [[gnu::always_inline]] static vector exchanged(vector of, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(of, of, (I ^ Bit)...);
+  }
   /// 2^f for f in [-1/2, 1/2]: minimax polynomials with relative errors 2^-28 and 2^-58; 2^0 is exactly 1.
   [[gnu::always_inline]] static vector power(vector f) {
     if constexpr (sizeof(A) == 4) {

@@ -20,23 +20,22 @@ struct convolved {
                                         packed);
   }
 
-  template <class E, class N>
-  void define(const E& e, values<N>& x, extent b, extent h) const {
+  template <class N>
+  void define(const one_head& e, values<N>& x) const {
     for (extent c = 0; c < channels; ++c) {
       extent begin = 0;  // of the document
       auto const token = [&](extent t) {
-        if (t >= begin) return x.in[0][e.at(b, t, h, c, channels)];
-        return begin > 0 ? N(0) : x.initial[e.of_head(b, h, (width - 1 + t) * channels + c, state_size())];
+        if (t >= begin) return x.in[0][e.at(t, c, channels)];
+        return begin > 0 ? N(0) : x.initial[e.at(width - 1 + t, c, channels)];
       };
       for (extent t = 0; t < e.tokens; ++t) {
         if (e.begins(t)) begin = t;
         for (extent w = 0; w < width; ++w) {
-          x.out[e.at(b, t, h, c, channels)] +=
-              x.in[1][static_cast<std::size_t>((h * channels + c) * width + w)] * token(t - (width - 1) + w);
+          x.out[e.at(t, c, channels)] += x.in[1][e.at(c, w, width)] * token(t - (width - 1) + w);
         }
       }
       for (extent row = 0; row < width - 1; ++row) {
-        x.final[e.of_head(b, h, row * channels + c, state_size())] = token(e.tokens - (width - 1) + row);
+        x.final[e.at(row, c, channels)] = token(e.tokens - (width - 1) + row);
       }
     }
   }

@@ -29,15 +29,15 @@ struct diagonal {
                                         packed);
   }
 
-  template <class E, class N>
-  void define(const E& e, values<N>& x, extent b, extent h) const {
+  template <class N>
+  void define(const one_head& e, values<N>& x) const {
     using std::exp, std::sin, std::cos;
     for (extent c = 0; c < channels; ++c) {
-      auto const at = [&](extent t, extent part) { return e.at(b, t, h, part * channels + c, out_width()); };
-      auto const state_at = [&](extent part) { return e.of_head(b, h, part * channels + c, out_width()); };
+      auto const at = [&](extent t, extent part) { return e.at(t, part * channels + c, out_width()); };
+      auto const state_at = [&](extent part) { return e.at(part, c, channels); };
       N real = x.initial[state_at(0)], imaginary = complex ? x.initial[state_at(parts - 1)] : N(0);
       for (extent t = 0; t < e.tokens; ++t) {
-        auto const i = learned ? static_cast<std::size_t>(h * channels + c) : e.at(b, t, h, c, channels);
+        auto const i = learned ? static_cast<std::size_t>(c) : e.at(t, c, channels);
         if (e.begins(t)) real = imaginary = N(0);
         N const size = exp(x.in[1][i]), angle = complex ? x.in[2][i] : N(0);
         N const turned = size * (cos(angle) * real - sin(angle) * imaginary);

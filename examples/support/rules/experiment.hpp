@@ -36,15 +36,25 @@ struct values {
   std::vector<N> initial, out, final;
 };
 
-/// What there is besides tokens. Gradients take a tape of all inputs and all steps of a head.
+/// What there is besides tokens. Gradients take a tape of all inputs and steps of one head at a time.
 struct asked {
   bool initial = true, final = true;  ///< states: one that enters, and a gradient of the last one
   bool gradients = true;
 };
 
+/// One head of a sequence, as a definition sees it: numbers are [token, i], those of states or given once [i].
+struct one_head {
+  extent tokens;
+  const documents* packed;
+
+  std::size_t at(extent t, extent i, extent width) const { return static_cast<std::size_t>(t * width + i); }
+  /// Whether a document begins with a token, and nothing enters it.
+  bool begins(extent t) const { return t > 0 && packed->first(packed->at(t)) == t; }
+};
+
 /// A sequence of tokens for one rule. `Spec` says what it is:
 /// - `rule`, `problem(layout, documents, batch, heads)`, `inputs()`, `out_width()`, `state_size()` for each head;
-/// - `define(experiment, values, batch, head)` fills out and final of one head from in and initial;
+/// - `define(one_head, values)` fills out and final of one head from in and initial;
 /// - `plain(states)`, where states are kept in another way than define() has them;
 /// - `tensors<Tensors>(elements, sums)` picks the rule's tensors among views [batch, row, head, width] of all inputs, once
 ///   in the type of elements and once in that of sums; what is not of tokens has one row.
@@ -88,13 +98,6 @@ struct experiment {
   std::size_t at(extent b, extent t, extent h, extent i, extent width) const {
     return static_cast<std::size_t>(((b * tokens + t) * heads + h) * width + i);
   }
-  std::size_t of_head(extent b, extent h, extent i, extent width) const {
-    return static_cast<std::size_t>((b * heads + h) * width + i);
-  }
-
-  /// Whether a document begins with a token, and nothing enters it.
-  bool begins(extent t) const { return t > 0 && packed.first(packed.at(t)) == t; }
-
   /// States as numbers, where they are kept in another way.
   numbers plain(const numbers& states) const {
     if constexpr (requires { spec.plain(states); }) {
@@ -110,47 +113,79 @@ struct experiment {
     made = {{}, zeros_like(given.initial), zeros_like(given.out), zeros_like(given.final)};
     for (const numbers& each : given.in) made.in.push_back(what.gradients ? zeros_like(each) : numbers{});
     numbers const initial = plain(given.initial), final = plain(given.final);
-    if (!what.gradients) {
-      values<double> x{given.in, initial, made.out, made.final};
-      for (extent b = 0; b < batch; ++b) {
-        for (extent h = 0; h < heads; ++h) spec.define(*this, x, b, h);
-      }
-      made.out = x.out, made.final = x.final;
-      return;
-    }
     for (extent b = 0; b < batch; ++b) {
-      for (extent h = 0; h < heads; ++h) define(b, h, initial, final);
+      for (extent h = 0; h < heads; ++h) {
+        what.gradients ? differentiate(b, h, initial, final) : evaluate(b, h, initial);
+      }
     }
   }
 
  private:
-  void define(extent b, extent h, const numbers& initial, const numbers& final) {
-    ringfold::examples::tape steps;
-    auto const on_tape = [&](const numbers& from) {
-      std::vector<taped> to;
-      for (double const each : from) to.emplace_back(each, steps);
+  /// Where the numbers of one head are among all: rows of `width`, each `step` behind the one before.
+  struct part {
+    extent first, step, rows, width;
+
+    /// Calls f(place among all, place in the head).
+    template <class F>
+    void for_each(F f) const {
+      std::size_t own = 0;
+      for (extent row = 0; row < rows; ++row) {
+        for (extent i = 0; i < width; ++i) f(static_cast<std::size_t>(first + row * step + i), own++);
+      }
+    }
+  };
+  part of_tokens(extent b, extent h, extent width) const {
+    return {(b * tokens * heads + h) * width, heads * width, tokens, width};
+  }
+  part of_states(extent b, extent h) const { return {(b * heads + h) * spec.state_size(), 0, 1, spec.state_size()}; }
+  part of_input(extent b, extent h, const input& of) const {
+    return of.of_tokens ? of_tokens(b, h, of.width) : part{h * of.width, 0, 1, of.width};
+  }
+
+  /// What the definition makes of one head, with numbers as `give` makes them.
+  template <class N, class Give>
+  values<N> defined(extent b, extent h, const numbers& initial, Give give) const {
+    auto const taken = [&](const numbers& from, part where) {
+      std::vector<N> to;
+      where.for_each([&](std::size_t all, std::size_t) { to.push_back(give(from[all])); });
       return to;
     };
-    values<taped> x;
-    for (const numbers& each : given.in) x.in.push_back(on_tape(each));
-    x.initial = on_tape(initial);
-    x.out.resize(given.out.size()), x.final.resize(final.size());
-    spec.define(*this, x, b, h);
+    values<N> x;
+    auto const inputs = spec.inputs();
+    for (std::size_t i = 0; i < inputs.size(); ++i) x.in.push_back(taken(given.in[i], of_input(b, h, inputs[i])));
+    x.initial = taken(initial, of_states(b, h));
+    x.out.resize(static_cast<std::size_t>(tokens * spec.out_width()));
+    x.final.resize(x.initial.size());
+    spec.define(one_head{tokens, &packed}, x);
+    return x;
+  }
 
+  void evaluate(extent b, extent h, const numbers& initial) {
+    auto const x = defined<double>(b, h, initial, [](double each) { return each; });
+    of_tokens(b, h, spec.out_width()).for_each([&](std::size_t all, std::size_t own) { made.out[all] = x.out[own]; });
+    of_states(b, h).for_each([&](std::size_t all, std::size_t own) { made.final[all] = x.final[own]; });
+  }
+
+  void differentiate(extent b, extent h, const numbers& initial, const numbers& final) {
+    ringfold::examples::tape steps;
+    auto const x = defined<taped>(b, h, initial, [&](double each) { return taped(each, steps); });
     numbers slopes(static_cast<std::size_t>(steps.steps()));
-    auto const made_from = [&](numbers& to, const std::vector<taped>& from, const numbers& cotangent) {
-      for (std::size_t i = 0; i < to.size(); ++i) {
-        to[i] += from[i].value;
-        if (from[i].at >= 0) slopes[static_cast<std::size_t>(from[i].at)] += cotangent[i];
-      }
+    auto const made_from = [&](numbers& to, part where, const std::vector<taped>& from, const numbers& cotangent) {
+      where.for_each([&](std::size_t all, std::size_t own) {
+        to[all] = from[own].value;
+        if (from[own].at >= 0) slopes[static_cast<std::size_t>(from[own].at)] += cotangent[all];
+      });
     };
-    made_from(made.out, x.out, given.out), made_from(made.final, x.final, final);
+    made_from(made.out, of_tokens(b, h, spec.out_width()), x.out, given.out);
+    made_from(made.final, of_states(b, h), x.final, final);
     steps.differentiate(slopes);
-    auto const slopes_of = [&](numbers& to, const std::vector<taped>& of) {
-      for (std::size_t i = 0; i < to.size(); ++i) to[i] += slopes[static_cast<std::size_t>(of[i].at)];
+    auto const slopes_of = [&](numbers& to, part where, const std::vector<taped>& of) {
+      where.for_each(
+          [&](std::size_t all, std::size_t own) { to[all] += slopes[static_cast<std::size_t>(of[own].at)]; });
     };
-    for (std::size_t i = 0; i < x.in.size(); ++i) slopes_of(made.in[i], x.in[i]);
-    slopes_of(made.initial, x.initial);
+    auto const inputs = spec.inputs();
+    for (std::size_t i = 0; i < inputs.size(); ++i) slopes_of(made.in[i], of_input(b, h, inputs[i]), x.in[i]);
+    slopes_of(made.initial, of_states(b, h), x.initial);
   }
 };
 

@@ -47,12 +47,11 @@ struct matrices {
                                         packed, scale);
   }
 
-  template <class E, class N>
-  void define(const E& e, values<N>& x, extent b, extent h) const {
+  template <class N>
+  void define(const one_head& e, values<N>& x) const {
     using std::exp;
-    auto const begin = x.initial.begin() + static_cast<long>(e.of_head(b, h, 0, state_size()));
-    std::vector<N> state(begin, begin + state_size());
-    auto const in = [&](std::size_t of, extent t, extent i, extent width) { return x.in[of][e.at(b, t, h, i, width)]; };
+    std::vector<N> state = x.initial;
+    auto const in = [&](std::size_t of, extent t, extent i, extent width) { return x.in[of][e.at(t, i, width)]; };
     for (extent t = 0; t < e.tokens; ++t) {
       if (e.begins(t)) std::fill(state.begin(), state.end(), N(0));
       auto const read_by = [&](std::size_t of, extent j) {
@@ -62,8 +61,7 @@ struct matrices {
       };
       auto const forget = [&](extent d) {
         extent const width = gate_width(), i = width > 1 ? d : 0;
-        N const left =
-            gated ? exp(x.in[gates_at][by_head ? static_cast<std::size_t>(h) : e.at(b, t, h, i, width)]) : N(1);
+        N const left = gated ? exp(x.in[gates_at][by_head ? 0 : e.at(t, i, width)]) : N(1);
         for (extent j = 0; j < value_dim; ++j) state[static_cast<std::size_t>(d * value_dim + j)] *= left;
       };
       std::vector<N> read(static_cast<std::size_t>(value_dim));
@@ -78,10 +76,10 @@ struct matrices {
           each += in(1, t, d, dim) * corrected;
           if (Writing == writing::of_low_rank) each += in(4, t, d, dim) * read[static_cast<std::size_t>(j)];
         }
-        x.out[e.at(b, t, h, j, value_dim)] = N(scale) * read_by(0, j);
+        x.out[e.at(t, j, value_dim)] = N(scale) * read_by(0, j);
       }
     }
-    std::copy(state.begin(), state.end(), x.final.begin() + static_cast<long>(e.of_head(b, h, 0, state_size())));
+    x.final = state;
   }
 
   template <class Tensors, class E, class S>

@@ -39,29 +39,28 @@ struct memory_cell {
     return made;
   }
 
-  template <class E, class N>
-  void define(const E& e, values<N>& x, extent b, extent h) const {
+  template <class N>
+  void define(const one_head& e, values<N>& x) const {
     using std::exp, std::fabs, std::max;
     extent const width = value_dim + 1;
-    auto const begin = x.initial.begin() + static_cast<long>(e.of_head(b, h, 0, state_size()));
-    std::vector<N> state(begin, begin + dim * width);
+    std::vector<N> state(x.initial.begin(), x.initial.begin() + dim * width);
     for (extent t = 0; t < e.tokens; ++t) {
-      N const in = exp(x.in[3][e.at(b, t, h, 0, 1)]), left = exp(x.in[4][e.at(b, t, h, 0, 1)]);
+      N const in = exp(x.in[3][e.at(t, 0, 1)]), left = exp(x.in[4][e.at(t, 0, 1)]);
       if (e.begins(t)) std::fill(state.begin(), state.end(), N(0));
       std::vector<N> read(static_cast<std::size_t>(width));
       for (extent d = 0; d < dim; ++d) {
         for (extent j = 0; j < width; ++j) {
           auto& each = state[static_cast<std::size_t>(d * width + j)];
-          N const v = j == value_dim ? N(1) : x.in[2][e.at(b, t, h, j, value_dim)];
-          each = left * each + in * x.in[1][e.at(b, t, h, d, dim)] * v;
-          read[static_cast<std::size_t>(j)] += N(scale) * x.in[0][e.at(b, t, h, d, dim)] * each;
+          N const v = j == value_dim ? N(1) : x.in[2][e.at(t, j, value_dim)];
+          each = left * each + in * x.in[1][e.at(t, d, dim)] * v;
+          read[static_cast<std::size_t>(j)] += N(scale) * x.in[0][e.at(t, d, dim)] * each;
         }
       }
       for (extent j = 0; j < value_dim; ++j) {
-        x.out[e.at(b, t, h, j, value_dim)] = read[static_cast<std::size_t>(j)] / max(fabs(read.back()), N(1));
+        x.out[e.at(t, j, value_dim)] = read[static_cast<std::size_t>(j)] / max(fabs(read.back()), N(1));
       }
     }
-    std::copy(state.begin(), state.end(), x.final.begin() + static_cast<long>(e.of_head(b, h, 0, state_size())));
+    std::copy(state.begin(), state.end(), x.final.begin());
   }
 
   template <class Tensors, class E, class S>

@@ -23,21 +23,21 @@ struct selective {
                                         packed);
   }
 
-  template <class E, class N>
-  void define(const E& e, values<N>& x, extent b, extent h) const {
+  template <class N>
+  void define(const one_head& e, values<N>& x) const {
     using std::exp;
     for (extent n = 0; n < states; ++n) {
       for (extent d = 0; d < channels; ++d) {
-        N const rate = x.in[4][static_cast<std::size_t>((h * states + n) * channels + d)];
-        N state = x.initial[e.of_head(b, h, n * channels + d, state_size())];
+        N const rate = x.in[4][e.at(n, d, channels)];
+        N state = x.initial[e.at(n, d, channels)];
         for (extent t = 0; t < e.tokens; ++t) {
-          auto const at = e.at(b, t, h, d, channels), of_state = e.at(b, t, h, n, states);
+          auto const at = e.at(t, d, channels), of_state = e.at(t, n, states);
           N const time = x.in[1][at];
           if (e.begins(t)) state = N(0);
           state = exp(time * rate) * state + time * x.in[0][at] * x.in[2][of_state];
           x.out[at] += x.in[3][of_state] * state;
         }
-        x.final[e.of_head(b, h, n * channels + d, state_size())] = state;
+        x.final[e.at(n, d, channels)] = state;
       }
     }
   }

@@ -5,6 +5,7 @@
 
 #include "options.hpp"
 #include "support/guarded.hpp"
+#include "support/memory.hpp"
 #include "support/output.hpp"
 #include "verdict.hpp"
 
@@ -17,11 +18,14 @@ double median(std::vector<double> of) {
   return of.size() % 2 == 1 ? of[half] : (of[half - 1] + of[half]) / 2;
 }
 
+extent most(const std::vector<extent>& of) { return *std::max_element(of.begin(), of.end()); }
+
 nlohmann::ordered_json as_json(const result& r, const options& o) {
   shape const& e = o.of_any_rule;
   nlohmann::ordered_json one{{"rule", r.of->name},
                              {"schedule", r.by.name},
                              {"ranks", o.ranks},
+                             {"layout", o.layout_text},
                              {"seq", e.seq},
                              {"batch", e.batch},
                              {"heads", e.heads},
@@ -30,9 +34,9 @@ nlohmann::ordered_json as_json(const result& r, const options& o) {
                              {"chunk", e.chunk},
                              {"documents", e.packed.count()},
                              {"rounds", r.did.forward.rounds},
-                             {"rounds_expected", r.rounds_expected},
-                             {"bytes_sent_max", r.did.forward.bytes},
-                             {"bytes_expected", r.bytes_expected},
+                             {"rounds_expected", r.forward.rounds},
+                             {"bytes_sent_max", most(r.did.forward.bytes)},
+                             {"bytes_expected", most(r.forward.bytes)},
                              {"expected_is_at_most", r.at_most},
                              {"order_preserving", r.by.keeps_order()},
                              {"bits_of_a_chain", r.order_kept},
@@ -46,7 +50,9 @@ nlohmann::ordered_json as_json(const result& r, const options& o) {
   if (e.backward) {
     one["grad_max_abs_error"] = r.off.gradient();
     one["rounds_backward"] = r.did.backward.rounds;
-    one["bytes_sent_max_backward"] = r.did.backward.bytes;
+    one["rounds_expected_backward"] = r.backward.rounds;
+    one["bytes_sent_max_backward"] = most(r.did.backward.bytes);
+    one["bytes_expected_backward"] = most(r.backward.bytes);
     one["seconds_median_backward"] = median(r.did.backward.seconds);
   }
   return one;
@@ -60,8 +66,9 @@ void print_head() {
 }
 void print(const result& r, const shape& e) {
   auto const kibibytes = [](extent bytes) { return fmt::format("{:.4g}", static_cast<double>(bytes) / 1024); };
-  fmt::print(columns, r.of->name, r.by.name, r.did.forward.rounds, r.rounds_expected, kibibytes(r.did.forward.bytes),
-             kibibytes(r.bytes_expected), r.by.keeps_order() ? "kept" : "other", fmt::format("{:.2e}", r.off.out),
+  fmt::print(columns, r.of->name, r.by.name, r.did.forward.rounds, r.forward.rounds,
+             kibibytes(most(r.did.forward.bytes)), kibibytes(most(r.forward.bytes)),
+             r.by.keeps_order() ? "kept" : "other", fmt::format("{:.2e}", r.off.out),
              e.backward ? fmt::format("{:.2e}", r.off.gradient()) : "",
              fmt::format("{:.2f}", 1e3 * median(r.did.forward.seconds)));
 }
@@ -71,19 +78,29 @@ int run(const options& o) {
   bool const shown = o.json != "-";
   auto results = nlohmann::ordered_json::array();
   shape const& s = o.of_any_rule;
+  std::vector<std::unique_ptr<prepared>> all;
+  for (const rule* of : o.rules) {
+    all.push_back(of->prepare(s));
+    ringfold::examples::check_memory(
+        fmt::format("--rule {} --seq {} --batch {} --heads {} --dim {} --value-dim {} --chunk {} --layout {}", of->name,
+                    s.seq, s.batch, s.heads, s.dim, s.value_dim, s.chunk, o.layout_text),
+        all.back()->memory());
+  }
   if (shown) {
-    fmt::print("{} tokens on {} ranks, {} heads of {} x {}, chunks of {}{}\n", s.seq, o.ranks, s.heads, s.dim,
-               s.value_dim, s.chunk,
+    fmt::print("{} tokens on {} ranks, {}, {} heads of {} x {}, chunks of {}{}\n", s.seq, o.ranks, o.layout_text,
+               s.heads, s.dim, s.value_dim, s.chunk,
                s.packed.count() > 1 ? "; between documents less is sent than is expected at most" : "");
     print_head();
   }
-  for (const rule* of : o.rules) {
-    auto const numbers = of->prepare(s, o.seed);
+  for (std::size_t i = 0; i < o.rules.size(); ++i) {
+    const rule* const of = o.rules[i];
+    auto const numbers = std::move(all[i]);
+    numbers->draw(o.seed);
     any_schedule const chain{"chain", schedule::chain{}};
-    errors const alone = distance(numbers->run(chain, 1, 1).made, numbers->wanted());
-    outcome const in_order = numbers->run(chain, o.ranks, 1);
+    errors const alone = distance(numbers->run(chain, ringfold::contiguous(s.seq, 1), 1).made, numbers->wanted());
+    outcome const in_order = numbers->run(chain, s.tokens, 1);
     for (const any_schedule& by : o.schedules) {
-      result const r = judge(s, *of, *numbers, by, o.ranks, numbers->run(by, o.ranks, o.repeats), alone, in_order);
+      result const r = judge(s, *of, *numbers, by, numbers->run(by, s.tokens, o.repeats), alone, in_order);
       if (shown) print(r, s);
       if (!r.wrong.empty()) fmt::print(stderr, "compare_scans: {} by {}: {}\n", of->name, by.name, r.wrong);
       right = right && r.wrong.empty();

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "support/command_line.hpp"
+#include "support/layouts.hpp"
 #include "support/output.hpp"
 
 namespace compare_scans {
@@ -87,6 +88,7 @@ options parse(int argc, char** argv) {
   add("--chunk", chunk, "C", "Tokens that are worked on together (default 64)");
   add("--pieces", pieces, "K", "Pieces of a state in pipelined_chain (default 4, or the value dim)");
   add("--ranks-per-node", node, "N", "Of two_level, a divisor of the ranks (default 2)");
+  add("--layout", o.layout_text, "LAYOUT", ringfold::examples::layouts_help);
   add("--documents", o.documents_text, "LENGTHS",
       "L1,L2,...: documents that begin with nothing, and make up the sequence");
   app.add_flag("--backward", e.backward,
@@ -121,6 +123,7 @@ options parse(int argc, char** argv) {
   number("--chunk", chunk, e.chunk, longest);
   number("--repeat", repeats, o.repeats, 1'000'000);
   if (e.seq < o.ranks) refuse("--seq", std::to_string(e.seq), fmt::format("at least the {} ranks", o.ranks));
+  e.tokens = ringfold::examples::layout_named(o.layout_text, e.seq, o.ranks);
   o.pieces = static_cast<int>(std::min<extent>(4, e.value_dim));
   if (app.count("--pieces") > 0) {
     o.pieces = static_cast<int>(whole_number<extent>("--pieces", pieces, pieces, 1, std::min(longest, e.value_dim)));

@@ -18,8 +18,8 @@ struct options {
   shape of_any_rule;
   std::uint64_t seed = 1;
   int pieces = 4, ranks_per_node = 2, repeats = 5;
-  std::string documents_text, json;  ///< empty where not given
-  bool help = false;                 ///< asked for, and printed
+  std::string layout_text = "contiguous", documents_text, json;  ///< the others empty where not given
+  bool help = false;                                             ///< asked for, and printed
 };
 
 /// \throws ringfold::usage_error: one line that names argument, value and what is allowed.

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "expected.hpp"
 #include "experiment.hpp"
 
 /// \file
@@ -25,15 +26,14 @@ struct result {
   any_schedule by;
   outcome did;
   errors off, allowed;
-  int rounds_expected = 0;
-  extent bytes_expected = 0;
+  expected forward, backward;
   bool at_most = false;     ///< of rounds and bytes: some are not sent between documents
   bool order_kept = false;  ///< the same bits as a chain
   std::string wrong;        ///< what was not as expected; empty when all was
 };
 
 /// Holds a run against the definition, one rank alone, and a chain on as many ranks.
-result judge(const shape& s, const rule& of, const prepared& numbers, const any_schedule& by, int ranks, outcome did,
+result judge(const shape& s, const rule& of, const prepared& numbers, const any_schedule& by, outcome did,
              const errors& alone, const outcome& chain);
 
 }  // namespace compare_scans

@@ -1,7 +1,5 @@
 #include "input.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <random>
 
@@ -9,6 +7,7 @@
 
 #include <ringfold/sequence/shifted.hpp>
 
+#include "support/memory.hpp"
 #include "support/npy.hpp"
 
 namespace compare_schedules {
@@ -104,13 +103,9 @@ void check_memory(const ringfold::shape& s, extent tokens, dtype type) {
       static_cast<double>(s.batch) * (static_cast<double>(s.heads) * static_cast<double>(s.dim + s.value_dim) +
                                       static_cast<double>(s.kv_heads) * static_cast<double>(s.dim + s.value_dim));
   double const needed = 2 * per_token * static_cast<double>(tokens) * static_cast<double>(type.bytes());
-  double const there = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  if (needed > there) {
-    refuse(fmt::format(
-        "--seq {} --batch {} --heads {} --dim {}: q, k, v and the output need {:.3g} GiB; allowed: the {:.3g} "
-        "GiB of this machine",
-        tokens, s.batch, s.heads, s.dim, needed / 0x1p30, there / 0x1p30));
-  }
+  ringfold::examples::check_memory(
+      fmt::format("--seq {} --batch {} --heads {} --dim {}: q, k, v and the output", tokens, s.batch, s.heads, s.dim),
+      needed);
 }
 
 /// Whether every rank holds whole chunks, of which the sequence's last may be shorter.

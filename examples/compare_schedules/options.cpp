@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "support/command_line.hpp"
+#include "support/layouts.hpp"
 
 namespace compare_schedules {
 
@@ -20,7 +21,6 @@ using ringfold::examples::refuse, ringfold::examples::split, ringfold::examples:
 namespace {
 
 constexpr const char* masks_allowed = "full, causal, window:L[,R] (keys before and after a query, 0 or more)";
-constexpr const char* layouts_allowed = "contiguous, zigzag, striped[:WIDTH], uneven:A,B,... (one length per rank)";
 constexpr extent longest = std::numeric_limits<std::int32_t>::max();
 
 ringfold::band mask_named(const std::string& text) {
@@ -96,8 +96,7 @@ options parse(int argc, char** argv, launched by_mpirun) {
       "f32, f64, bf16 or f16: what is stored and sent (default f32, or the input's); input of\n"
       "another type is rounded to it. Sums are kept in f64 for f64, in f32 for the others");
   add("--mask", o.mask_text, "MASK", "full (default), causal, or window:L[,R]: L keys before and R (0) after a query");
-  add("--layout", o.layout_text, "LAYOUT",
-      "contiguous (default), zigzag, striped[:WIDTH], or uneven:A,B,... with one length per rank");
+  add("--layout", o.layout_text, "LAYOUT", ringfold::examples::layouts_help);
   add("--queries", queries, "N", "Queries, where they are other tokens than the keys; the last stands at the last key");
   add("--prefix", prefix, "N", "Tokens of keys and values before the sequence, as in a cache, laid out likewise");
   add("--documents", o.documents_text, "LENGTHS",
@@ -195,30 +194,7 @@ options parse(int argc, char** argv, launched by_mpirun) {
 }
 
 ringfold::layout layout_of(const options& o, extent tokens) {
-  std::string const& text = o.layout_text;
-  extent const length = tokens < 0 ? 0 : tokens;
-  extent const unit = std::max<extent>(1, o.chunk);
-  if (text == "contiguous") return ringfold::contiguous(length, o.ranks, unit);
-  if (text == "zigzag") return ringfold::zigzag(length, o.ranks, unit);
-  if (text == "striped") return ringfold::striped(length, o.ranks, unit);
-  if (text.starts_with("striped:")) {
-    return ringfold::striped(length, o.ranks,
-                             whole_number<extent>("--layout", text, text.substr(8), 1, longest, "striped[:WIDTH], "));
-  }
-  if (!text.starts_with("uneven:")) refuse("--layout", text, layouts_allowed);
-  std::vector<extent> lengths;
-  extent sum = 0;
-  for (const std::string& each : split(text.substr(7))) {
-    lengths.push_back(whole_number<extent>("--layout", text, each, 0, longest, "uneven:A,B,... with "));
-    sum += lengths.back();
-  }
-  if (static_cast<int>(lengths.size()) != o.ranks) {
-    refuse("--layout", text, fmt::format("one length for each of {} ranks, not {}", o.ranks, lengths.size()));
-  }
-  if (tokens >= 0 && sum != tokens) {
-    refuse("--layout", text, fmt::format("lengths that add up to the {} tokens, not to {}", tokens, sum));
-  }
-  return ringfold::uneven(sum, lengths);
+  return ringfold::examples::layout_named(o.layout_text, tokens, o.ranks, std::max<extent>(1, o.chunk));
 }
 
 }  // namespace compare_schedules

@@ -31,15 +31,6 @@ struct any_schedule {
   extent bytes(int slots, int slot, const schedule::scan_sizes& of) const {
     return std::visit([&](const auto& s) { return s.bytes(slots, slot, of); }, which);
   }
-  /// The most that one of the ranks sends.
-  extent most_bytes(int slots, const schedule::scan_sizes& of) const {
-    extent most = 0;
-    for (int slot = 0; slot < slots; ++slot) {
-      extent const sent = bytes(slots, slot, of);
-      most = sent > most ? sent : most;
-    }
-    return most;
-  }
   bool keeps_order() const {
     return std::visit([](const auto& s) { return s.keeps_order; }, which);
   }

@@ -6,12 +6,11 @@
 
 namespace rules {
 
-/// Bytes of a state and of what an element has besides.
-template <class T, class Spec>
-ringfold::schedule::scan_sizes sizes_of(const experiment<Spec>& e) {
+/// Bytes of a state and of what an element has besides, where a rule's problem is as P.
+template <class Spec, class P>
+ringfold::schedule::scan_sizes sizes_of(const Spec& spec, const P& p) {
   ringfold::arena<> nowhere;
-  auto const p = e.spec.template problem<T>(ringfold::contiguous(e.tokens, 1), e.packed, e.batch, e.heads);
-  auto const algebra = e.spec.rule().algebra_for(p, nowhere);
+  auto const algebra = spec.rule().algebra_for(p, nowhere);
   auto const bytes_of = [](const auto& views) {
     extent sum = 0;
     for (const auto& each : views) sum += each.size() * static_cast<extent>(sizeof(*each.data));
@@ -28,6 +27,10 @@ ringfold::schedule::scan_sizes sizes_of(const experiment<Spec>& e) {
                              made.transition;
   }
   return made;
+}
+template <class T, class Spec>
+ringfold::schedule::scan_sizes sizes_of(const experiment<Spec>& e) {
+  return sizes_of(e.spec, e.spec.template problem<T>(ringfold::contiguous(e.tokens, 1), e.packed, e.batch, e.heads));
 }
 
 }  // namespace rules

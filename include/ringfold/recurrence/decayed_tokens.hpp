@@ -109,7 +109,7 @@ struct decayed_tokens {
   void forget(matrix<A> state) {
     if (!decays) return;
     decay_all();
-    for (extent d = 0; d < dim; ++d) scale(state[d], passed[alike ? 0 : d], state.width);
+    for (extent d = 0; d < dim; ++d) multiply_by(state[d], passed[alike ? 0 : d], state.width);
   }
   /// What the state behind the chunk has of what tokens wrote.
   void write(const state_writes<A>& w, matrix<A> state) {
@@ -183,7 +183,7 @@ struct decayed_tokens {
     alignas(64) A between[panel_rows] = {};
     for (extent at = 0; at + lag < count; ++at) {
       extent const lanes_used = round_up(at + 1, simd<A>::width);
-      scale(between, decay[first + at][0], lanes_used);
+      multiply_by(between, decay[first + at][0], lanes_used);
       between[at] = 1;
       multiply_by(of[at + lag], between, lanes_used);
     }

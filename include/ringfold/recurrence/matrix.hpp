@@ -48,7 +48,7 @@ void multiply_by(A* __restrict row, const A* __restrict factors, extent count) {
   for (extent i = 0; i < count; ++i) row[i] *= factors[i];
 }
 template <class A>
-void scale(A* row, A factor, extent count) {
+void multiply_by(A* row, A factor, extent count) {
   for (extent i = 0; i < count; ++i) row[i] *= factor;
 }
 template <class A>

@@ -43,7 +43,7 @@ struct decayed_gradients : Tokens {
           fill(dbrought.data, A{0}, (half - first) * dim);
           for_each_panel(half - first, [&](extent j, extent writing) {
             for_each_panel(count, [&](extent i, extent reading) {
-              auto const sums = r.sum.from(half + i), values = w.value.from(first + j);
+              read_matrix<A> const sums = r.sum.from(half + i), values = w.value.from(first + j);
               fill_scores(scores, reading, readers.from(i), writers.from(j), writing, turned);
               fill_scores(slopes, reading, sums, values, writing, turned_values);
               add_product(w.dvalue.from(first + j), writing, turned_over(scores), reading, sums);

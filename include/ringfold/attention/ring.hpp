@@ -142,9 +142,9 @@ class ring_attention : public queries_at_home<C, A> {
     };
     auto const wanted = [&](int rank, int origin) { return blocks.needed(rank, origin, mine.owner); };
     auto const show = [&](int origin, const parcel<2>* held) {
-      block<T, space> theirs{{}, {}, blocks.owner_of(origin, mine), mine.first_key};
-      theirs.k = held != nullptr ? view_of<const T, 4, space>(held->pieces[0]) : absent(mine.k);
-      theirs.v = held != nullptr ? view_of<const T, 4, space>(held->pieces[1]) : absent(mine.v);
+      block<T, space> const theirs{held != nullptr ? view_of<const T, 4, space>(held->pieces[0]) : absent(mine.k),
+                                   held != nullptr ? view_of<const T, 4, space>(held->pieces[1]) : absent(mine.v),
+                                   blocks.owner_of(origin, mine), mine.first_key};
       visit((comm_.rank() - origin + comm_.size()) % comm_.size(), theirs);
     };
     ring_pass(comm_, parcel<2>{{piece_of(mine.k, role::key), piece_of(mine.v, role::value)}}, receive, wanted, show,

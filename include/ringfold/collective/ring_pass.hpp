@@ -42,11 +42,10 @@ void ring_pass(C& comm, const parcel<N>& mine, Receive receive, Wanted wanted, V
       int const origin = Ring::held(me, size, step), coming = Ring::held(me, size, step + 1);
       bool const last = step == Ring::steps(size);
       bool const sends = !last && travels(origin, next), receives = !last && travels(coming, me);
-      parcel<N> arriving{};
+      parcel<N> arriving = receives ? receive(coming, step % 2) : parcel<N>{};
       request_t<C>& posted = step == 0 ? home : moving[step % 2];
       if (sends || receives) {
         for (piece& each : held.pieces) each.peer = wire(comm, next);
-        if (receives) arriving = receive(coming, step % 2);
         for (piece& each : arriving.pieces) each.peer = wire(comm, previous);
         posted = comm.post({.sends = {held.pieces, sends ? std::size_t{N} : 0},
                             .receives = {arriving.pieces, receives ? std::size_t{N} : 0}},

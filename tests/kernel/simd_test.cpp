@@ -1,5 +1,6 @@
 #include <ringfold/kernel/cpu/tile.hpp>
 
+#include <cfenv>
 #include <cmath>
 #include <limits>
 
@@ -54,6 +55,15 @@ TEST_CASE("2^x is within 2 ulp, exact for whole numbers, 0 far below, and not a 
   check_exp2<double, long double>(-1022, 100000);
   // A payload whose low bits would reach the exponent.
   CHECK(std::isnan(exp2_of(__builtin_bit_cast(float, 0x7fc001ffu))));
+}
+
+TEST_CASE("2^x of what is hidden raises no exception") {
+  std::feclearexcept(FE_ALL_EXCEPT);
+  for (float const low : {-std::numeric_limits<float>::infinity(), -1e30F, -130.0F}) {
+    asm volatile("" : : : "memory");
+    CHECK(exp2_of(low) == 0);
+  }
+  CHECK(std::fetestexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW) == 0);
 }
 
 TEST_CASE("the larger of a number and what is none is the number") {

@@ -10,7 +10,9 @@
 /// Registers of numbers by the compilers' vector extensions: one source for AVX-512, AVX2, NEON and plain machines.
 
 // Code for different registers is different code: translation units compiled for different CPUs may be linked together.
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && defined(__AVX512BF16__)
+#define RINGFOLD_SIMD simd_512_bf16
+#elif defined(__AVX512F__)
 #define RINGFOLD_SIMD simd_512
 #elif defined(__AVX__)
 #define RINGFOLD_SIMD simd_256
@@ -63,10 +65,8 @@ struct simd {
 #if __has_builtin(__builtin_elementwise_fma)
     return __builtin_elementwise_fma(a, b, c);
 #elif defined(__AVX512F__)
-    constexpr int current_rounding = 4;
-    constexpr auto lanes = static_cast<std::conditional_t<is_float, unsigned short, unsigned char> >(-1);
-    if constexpr (is_float) return __builtin_ia32_vfmaddps512_mask(a, b, c, lanes, current_rounding);
-    if constexpr (!is_float) return __builtin_ia32_vfmaddpd512_mask(a, b, c, lanes, current_rounding);
+    if constexpr (is_float) return __builtin_ia32_vfmaddps512_mask(a, b, c, every_lane, current_rounding);
+    if constexpr (!is_float) return __builtin_ia32_vfmaddpd512_mask(a, b, c, every_lane, current_rounding);
 #elif defined(__FMA__)
     if constexpr (is_float) return __builtin_ia32_vfmaddps256(a, b, c);
     if constexpr (!is_float) return __builtin_ia32_vfmaddpd256(a, b, c);
@@ -92,15 +92,22 @@ struct simd {
   /// 2^x of numbers that are not above 0, within 2 ulp: integers are exact, below the normal numbers lies 0, and what
   /// is not a number stays so.
   [[gnu::always_inline]] static vector exp2(vector x) {
-    // Adding `shift` rounds x to an integer n and leaves n + bias in the low bits; from there it becomes the exponent
-    // of 2^n, which is 0 for n = -bias.
     constexpr bool is_float = sizeof(A) == 4;
     constexpr int mantissa = is_float ? 23 : 52, bias = is_float ? 127 : 1023;
+#if defined(__AVX512F__)
+    (void)mantissa;
+    auto const small = x < all(1 - bias);
+    vector const whole = nearest(x), part = power(small ? vector{} : x - whole);  // -inf less itself would be invalid
+    return small ? vector{} : times_power_of_2(part, whole);
+#else
+    // Adding `shift` rounds x to an integer n and leaves n + bias in the low bits; from there it becomes the exponent
+    // of 2^n, which is 0 for n = -bias.
     constexpr A shift = A{3} * static_cast<A>(word{1} << (mantissa - 1)) + bias;
     x = x < all(-bias) ? all(-bias) : x;
     vector const rounded = x + shift, rest = x - (rounded - shift);
     words const bits = reinterpret_cast<words>(rounded) << mantissa;
     return power(rest) * reinterpret_cast<vector>(bits);
+#endif
   }
 
   /// tanh, within 2 ulp of 1.
@@ -112,6 +119,22 @@ struct simd {
   [[gnu::always_inline]] static vector exchanged(vector of, std::integer_sequence<int, I...>) {
     return __builtin_shufflevector(of, of, (I ^ Bit)...);
   }
+#if defined(__AVX512F__)
+  static constexpr int current_rounding = 4;
+  static constexpr auto every_lane =
+      static_cast<std::conditional_t<sizeof(A) == 4, unsigned short, unsigned char> >(-1);
+
+  /// Rounded to whole numbers.
+  [[gnu::always_inline]] static vector nearest(vector x) {
+    if constexpr (sizeof(A) == 4) return __builtin_ia32_rndscaleps_mask(x, 0, x, every_lane, current_rounding);
+    if constexpr (sizeof(A) == 8) return __builtin_ia32_rndscalepd_mask(x, 0, x, every_lane, current_rounding);
+  }
+  /// x * 2^whole.
+  [[gnu::always_inline]] static vector times_power_of_2(vector x, vector whole) {
+    if constexpr (sizeof(A) == 4) return __builtin_ia32_scalefps512_mask(x, whole, x, every_lane, current_rounding);
+    if constexpr (sizeof(A) == 8) return __builtin_ia32_scalefpd512_mask(x, whole, x, every_lane, current_rounding);
+  }
+#endif
   /// 2^f for f in [-1/2, 1/2]: minimax polynomials with relative errors 2^-28 and 2^-58; 2^0 is exactly 1.
   [[gnu::always_inline]] static vector power(vector f) {
     if constexpr (sizeof(A) == 4) {

@@ -1,8 +1,9 @@
 #pragma once
 
 #include <ringfold/core/dtype.hpp>
+#include <ringfold/core/sizes.hpp>
 #include <ringfold/core/view.hpp>
-#include <ringfold/kernel/cpu/simd.hpp>
+#include <ringfold/kernel/cpu/dot_step.hpp>
 
 /// \file
 /// Rows of any element type and stride brought into accumulators, and turned between row and lane order.
@@ -23,6 +24,18 @@ template <class T>
   return __builtin_bit_cast(float, (magnitude < 0x00800000u ? subnormal : normal) | sign);
 }
 
+/// Where a row of a head begins.
+template <class T>
+T* row_of(const view<T, 4>& whole, extent batch, extent row, extent head) {
+  const extent* const strides = whole.strides;
+  return whole.data + batch * strides[batch_axis] + row * strides[row_axis] + head * strides[head_axis];
+}
+
+/// The unsigned integer of so many bytes.
+template <int Bytes>
+using unsigned_of =
+    std::conditional_t<Bytes == 8, std::uint64_t, std::conditional_t<Bytes == 4, std::uint32_t, std::uint16_t>>;
+
 /// to[i] = from[i * stride] * factor.
 template <class T, class A>
 void copy_row(const T* __restrict from, extent stride, extent count, A factor, A* __restrict to) {
@@ -33,19 +46,65 @@ void copy_row(const T* __restrict from, extent stride, extent count, A factor, A
   }
 }
 
-/// Rows of keys or values as accumulators with adjacent dims: where they lie if they are, else converted.
-template <class T, class A>
-const A* rows_of(const view<const T, 4>& from, extent batch, extent row, extent head, extent count, A* scratch,
+/// to[i] = from[i * stride] in the type that is multiplied, filled up with 0 to whole steps of dot products.
+template <class T, class F>
+void copy_row(const T* __restrict from, extent stride, extent count, F* __restrict to) {
+  if constexpr (!std::is_same_v<T, F>) {
+    copy_row(from, stride, count, F{1}, to);
+  } else if (stride == 1) {
+    __builtin_memcpy(static_cast<void*>(to), from, static_cast<std::size_t>(count) * sizeof *to);
+  } else {
+    for (extent i = 0; i < count; ++i) to[i] = from[i * stride];
+  }
+  for (extent i = count; i % dot_step<F>::depth != 0; ++i) to[i] = F{};
+}
+
+/// Rows of keys or values in the type that is multiplied, with adjacent dims in whole steps of dot products: where they
+/// lie if they are, else copied.
+template <class T, class F>
+const F* rows_of(const view<const T, 4>& from, extent batch, extent row, extent head, extent count, F* scratch,
                  extent& stride) {
-  extent const dim = from.extents[dim_axis];
-  if constexpr (std::is_same_v<T, A>) {
-    if (from.strides[dim_axis] == 1 || dim == 1) {
+  extent const dim = from.extents[dim_axis], step = from.strides[dim_axis], whole = round_up(dim, dot_step<F>::depth);
+  const T* const first = row_of(from, batch, row, head);
+  if constexpr (std::is_same_v<T, F>) {
+    if ((step == 1 || dim == 1) && dim == whole) {
       stride = from.strides[row_axis];
-      return &from(batch, row, head, 0);
+      return first;
     }
   }
-  for (extent i = 0; i < count; ++i) {
-    copy_row(&from(batch, row + i, head, 0), from.strides[dim_axis], dim, A{1}, scratch + i * dim);
+  for (extent i = 0; i < count; ++i) copy_row(first + i * from.strides[row_axis], step, dim, scratch + i * whole);
+  stride = whole;
+  return scratch;
+}
+
+/// to[i] = {first[i * stride], second[i * stride]}, those of them that `kept` has bits for.
+inline void pair_rows(const bf16* __restrict first, const bf16* __restrict second, extent stride, extent count,
+                      std::uint32_t kept, bf16* __restrict to) {
+  using words = simd<float>::words;
+  constexpr int width = simd<float>::width;
+  typedef std::uint16_t halves __attribute__((vector_size(2 * width)));
+  extent i = 0;
+  for (; stride == 1 && i + width <= count; i += width) {
+    halves low, high;
+    __builtin_memcpy(&low, first + i, sizeof low);
+    __builtin_memcpy(&high, second + i, sizeof high);
+    words const both = (__builtin_convertvector(low, words) | __builtin_convertvector(high, words) << 16) & kept;
+    __builtin_memcpy(static_cast<void*>(to + 2 * i), &both, sizeof both);
+  }
+  for (; i < count; ++i) {
+    std::uint32_t const both = (first[i * stride].bits | std::uint32_t{second[i * stride].bits} << 16) & kept;
+    __builtin_memcpy(static_cast<void*>(to + 2 * i), &both, sizeof both);
+  }
+}
+
+/// As rows_of(), but with the rows of a step side by side, [rows / 2][dim][2], filled up with 0.
+inline const bf16* paired_rows_of(const view<const bf16, 4>& from, extent batch, extent row, extent head, extent count,
+                                  bf16* scratch, extent& stride) {
+  extent const dim = from.extents[dim_axis], step = from.strides[dim_axis], next = from.strides[row_axis];
+  for (extent i = 0; i < count; i += 2) {
+    bool const both = i + 1 < count;
+    const bf16 *const first = row_of(from, batch, row + i, head), *const second = both ? first + next : first;
+    pair_rows(first, second, step, dim, both ? ~0u : 0xffffu, scratch + i * dim);
   }
   stride = dim;
   return scratch;
@@ -70,7 +129,7 @@ template <class A, int... I>
   ((__builtin_memcpy(to + I * to_stride, &row[I], sizeof row[I])), ...);
 }
 
-/// to[column][row] = from[row][column].
+/// to[column][row] = from[row][column], whatever lies in memory of that size.
 template <class A>
 [[gnu::noinline]] void turn(const A* from, extent from_stride, extent rows, extent columns, A* to, extent to_stride) {
   constexpr int width = simd<A>::width;
@@ -83,19 +142,31 @@ template <class A>
   }
   for (extent r = 0; r < rows; ++r) {
     for (extent c = r < whole_rows ? whole_columns : 0; c < columns; ++c) {
-      to[c * to_stride + r] = from[r * from_stride + c];
+      __builtin_memcpy(to + c * to_stride + r, from + r * from_stride + c, sizeof *to);
     }
   }
 }
 
 /// Whether every number is finite.
-template <class A>
-bool finite(const A* row, extent count) {
-  using word = typename simd<A>::word;
-  constexpr word exponent = sizeof(A) == 4 ? word{0x7f800000u} : static_cast<word>(0x7ff0000000000000u);
-  word bad = 0;
-  for (extent i = 0; i < count; ++i) bad |= (__builtin_bit_cast(word, row[i]) & exponent) == exponent;
-  return bad == 0;
+template <class T>
+bool finite(const T* row, extent count) {
+  using word = unsigned_of<sizeof(T)>;
+  constexpr int bytes = simd<accumulate_t<T>>::bytes, width = bytes / static_cast<int>(sizeof(T));
+  constexpr auto exponent = static_cast<word>(sizeof(T) == 8   ? 0x7ff0000000000000u
+                                              : sizeof(T) == 4 ? 0x7f800000u
+                                                               : 0x7f80u);
+  typedef word words __attribute__((vector_size(bytes)));
+  words bad{};
+  extent i = 0;
+  for (; i + width <= count; i += width) {
+    words numbers;
+    __builtin_memcpy(&numbers, row + i, sizeof numbers);
+    bad |= reinterpret_cast<words>((numbers & exponent) == exponent);
+  }
+  bool all = true;
+  for (int lane = 0; lane < width; ++lane) all = all && bad[lane] == 0;
+  for (; i < count; ++i) all = all && (__builtin_bit_cast(word, row[i]) & exponent) != exponent;
+  return all;
 }
 
 }  // namespace ringfold::detail::inline RINGFOLD_SIMD

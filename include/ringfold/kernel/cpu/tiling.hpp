@@ -12,7 +12,7 @@ namespace ringfold::detail::inline RINGFOLD_SIMD {
 struct lanes_of {
   extent first, heads, first_head;
   int count;
-  extent row(int lane) const { return (first + lane) / heads; }
+  extent row(int lane) const { return heads == 1 ? first + lane : (first + lane) / heads; }
   extent head(int lane) const { return first_head + (first + lane) % heads; }
 };
 
@@ -109,8 +109,8 @@ struct curtain {
 
 /// Hides pairs of a tile. Where neighbours see a key, that is a comparison of positions per lane, and what lies beyond
 /// 32 bits is beyond all positions too; any other mask is asked pair by pair.
-template <class A, class Mask>
-void draw(const Mask& mask_of, const extent* keys, curtain<A>& made, typename simd<A>::integer* table, tile<A>& t) {
+template <class A, class Mask, class T>
+void draw(const Mask& mask_of, const extent* keys, curtain<A>& made, typename simd<A>::integer* table, tile<T>& t) {
   using integer = typename simd<A>::integer;
   constexpr int lanes = tile_shape<A>::lanes;
   if constexpr (requires { mask_of.seen_by(extent{}); }) {

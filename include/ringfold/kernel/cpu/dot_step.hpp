@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include <ringfold/core/dtype.hpp>
+#include <ringfold/kernel/cpu/simd.hpp>
+
+/// \file
+/// What registers multiply: numbers of the type that sums are kept in, or pairs of bf16.
+
+namespace ringfold::detail::inline RINGFOLD_SIMD {
+
+/// Whether this translation unit is compiled for a machine that multiplies pairs of bf16.
+#if defined(__AVX512F__) && defined(__AVX512BF16__)
+inline constexpr bool has_bf16_products = true;
+#else
+inline constexpr bool has_bf16_products = false;
+#endif
+
+/// One step of a dot product in every lane: `depth` adjacent numbers times as many others, added to the lane's sum.
+///
+/// A step of several is a chain of as many fused multiply-adds, in an order of its own.
+template <class T>
+struct dot_step {
+  using V = simd<T>;
+  static constexpr int depth = 1;
+
+  [[gnu::always_inline]] static typename V::vector load(const T* from) { return V::load(from); }
+  [[gnu::always_inline]] static typename V::vector all(const T* from) { return V::all(*from); }
+  [[gnu::always_inline]] static typename V::vector add(typename V::vector a, typename V::vector b,
+                                                       typename V::vector sum) {
+    return V::fused(a, b, sum);
+  }
+  /// As add, but a weight of 0 adds nothing, even times infinity.
+  [[gnu::always_inline]] static typename V::vector add_seen(typename V::vector value, typename V::vector weight,
+                                                            typename V::vector sum) {
+    return weight != 0 ? add(value, weight, sum) : sum;
+  }
+  [[gnu::always_inline]] static void store(T* to, const typename V::vector (&weights)[depth]) {
+    V::store(to, weights[0]);
+  }
+};
+
+#if defined(__AVX512F__) && defined(__AVX512BF16__)
+/// The second number's product is added first. Products are exact, sums are float, rounded to nearest even whatever
+/// the mode; numbers and sums below the normal ones count as 0.
+///
+/// In assembly, for its intrinsics have other types in each compiler, and want <immintrin.h>.
+template <>
+struct dot_step<bf16> {
+  using V = simd<float>;
+  using vector = V::vector;
+  using words = V::words;
+  typedef std::uint16_t halves __attribute__((vector_size(V::bytes)));
+  static constexpr int depth = 2;
+
+  [[gnu::always_inline]] static words load(const bf16* from) {
+    words made;
+    __builtin_memcpy(&made, __builtin_assume_aligned(from, V::bytes), sizeof made);
+    return made;
+  }
+  [[gnu::always_inline]] static words all(const bf16* from) {
+    std::uint32_t pair;
+    __builtin_memcpy(&pair, from, sizeof pair);
+    return words{} + pair;
+  }
+  [[gnu::always_inline]] static vector add(words a, words b, vector sum) {
+    asm("vdpbf16ps {%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+  }
+  [[gnu::always_inline]] static vector add_seen(words values, words weights, vector sum) {
+    auto const seen = (reinterpret_cast<halves>(weights) << 1) != 0;
+    return add(values & reinterpret_cast<words>(seen), weights, sum);
+  }
+  /// Rounds each lane's two weights to bf16.
+  [[gnu::always_inline]] static void store(bf16* to, const vector (&weights)[depth]) {
+    halves rounded;  // all of the first, then all of the second
+    asm("vcvtne2ps2bf16 {%2, %1, %0|%0, %1, %2}" : "=v"(rounded) : "v"(weights[1]), "v"(weights[0]));
+    rounded = lane_by_lane(rounded, std::make_integer_sequence<int, 2 * V::width>{});
+    __builtin_memcpy(__builtin_assume_aligned(to, V::bytes), &rounded, sizeof rounded);
+  }
+
+ private:
+  template <int... I>
+  [[gnu::always_inline]] static halves lane_by_lane(halves from, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(from, from, (I / 2 + I % 2 * V::width)...);
+  }
+};
+#endif
+
+}  // namespace ringfold::detail::inline RINGFOLD_SIMD

@@ -12,14 +12,18 @@ using namespace ringfold;
 namespace {
 
 /// The multiply-add peak of this core, measured once.
-template <class A>
+template <class T>
 double peak_rate() {
-  static double const rate = peak::fma_rate<A>();
+  static double const rate = peak::fma_rate<T>();
   return rate;
 }
+/// What forward multiplies elements in: bf16 where there are instructions for it.
+template <class T, class Kernel>
+using multiplied = detail::multiplied_t<T, std::is_same_v<Kernel, widening_flash_kernel>>;
 
-/// One head of n tokens on one core; arguments: tokens, dim, causal. `products` of a matrix take 2 * dim flops a pair.
-template <class T, class Call, class Kernel>
+/// One head of n tokens on one core; arguments: tokens, dim, causal. `products` of a matrix take 2 * dim flops a pair;
+/// the peak is that of multiply-adds of F.
+template <class T, class F = accumulate_t<T>, class Call, class Kernel>
 void run(benchmark::State& bench, double products, Call call, Kernel kernel) {
   extent const n = bench.range(0), dim = bench.range(1);
   bool const is_causal = bench.range(2) != 0;
@@ -32,12 +36,12 @@ void run(benchmark::State& bench, double products, Call call, Kernel kernel) {
   double const pairs = static_cast<double>(n) * static_cast<double>(is_causal ? n + 1 : 2 * n) / 2;
   double const flops = 2 * products * pairs * static_cast<double>(dim) * static_cast<double>(bench.iterations());
   bench.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsRate);
-  bench.counters["of_peak"] = benchmark::Counter(flops / peak_rate<accumulate_t<T>>(), benchmark::Counter::kIsRate);
+  bench.counters["of_peak"] = benchmark::Counter(flops / peak_rate<F>(), benchmark::Counter::kIsRate);
 }
 
 template <class T, class Kernel>
 void forward(benchmark::State& bench) {
-  run<T>(
+  run<T, multiplied<T, Kernel>>(
       bench, 2, [](auto& head) { head.forward(); }, Kernel{});
 }
 template <class T, class Kernel>
@@ -75,16 +79,19 @@ void small_grid(benchmark::internal::Benchmark* bench) {
   bench->Unit(benchmark::kMillisecond)->MinTime(0.2);
 }
 
-void fma_peak(benchmark::State& bench) {
-  for (auto _ : bench) benchmark::DoNotOptimize(peak_rate<float>());
-  bench.counters["GFLOP/s"] = peak_rate<float>() * 1e-9;
+template <class T>
+void show_peak(benchmark::State& bench) {
+  for (auto _ : bench) benchmark::DoNotOptimize(peak_rate<T>());
+  bench.counters["GFLOP/s"] = peak_rate<T>() * 1e-9;
 }
 
 }  // namespace
 
-BENCHMARK(fma_peak)->Iterations(1);
+BENCHMARK(show_peak<float>)->Name("fma_peak")->Iterations(1);
+BENCHMARK(show_peak<multiplied<bf16, flash_kernel>>)->Name("fma_peak of bf16")->Iterations(1);
 BENCHMARK(forward<float, flash_kernel>)->Apply(grid);
-BENCHMARK(forward<bf16, flash_kernel>)->Apply(small_grid);
+BENCHMARK(forward<bf16, flash_kernel>)->Apply(grid);
+BENCHMARK(forward<bf16, widening_flash_kernel>)->Apply(small_grid);
 BENCHMARK(forward<f16, flash_kernel>)->Apply(small_grid);
 BENCHMARK(forward<double, flash_kernel>)->Apply(small_grid);
 BENCHMARK(backward<float, flash_kernel>)->Apply(grid);

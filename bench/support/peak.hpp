@@ -2,7 +2,7 @@
 
 #include <time.h>
 
-#include <ringfold/kernel/cpu/simd.hpp>
+#include <ringfold/kernel/cpu/dot_step.hpp>
 
 /// \file
 /// What this core can do at best, measured in the same run as what is compared with it.
@@ -29,25 +29,29 @@ double best_rate(double flops, F work, double seconds = 0.3) {
   return best;
 }
 
-/// Multiply-adds in registers alone, two operations each, in flop/s.
-template <class A>
+/// Multiply-adds of T in registers alone, two operations each, in flop/s.
+template <class T>
 double fma_rate() {
-  using V = ringfold::detail::simd<A>;
-  constexpr int chains = V::registers == 32 ? 24 : 12, steps = 100000;
-  alignas(V::bytes) A memory[2 * V::width];
-  for (int i = 0; i < 2 * V::width; ++i) memory[i] = static_cast<A>(i < V::width ? 0.5 : 1e-3);
-  return best_rate(2.0 * V::width * chains * steps, [&] {
+  using step_of = ringfold::detail::dot_step<T>;
+  using V = typename step_of::V;
+  using A = ringfold::accumulate_t<T>;
+  constexpr int chains = V::registers == 32 ? 24 : 12, steps = 100000, numbers = V::width * step_of::depth;
+  alignas(V::bytes) T memory[2 * numbers];
+  alignas(V::bytes) A sums[V::width];
+  for (int i = 0; i < 2 * numbers; ++i) memory[i] = static_cast<T>(i < numbers ? A(0.5) : A(1e-3));
+  return best_rate(2.0 * numbers * chains * steps, [&] {
     asm volatile("" : : "r"(memory) : "memory");  // what is read may be anything, what is written is wanted
+    auto const a = step_of::load(memory), b = step_of::load(memory + numbers);
     typename V::vector sum[chains], total{};
-    auto const a = V::load(memory), b = V::load(memory + V::width);
     ringfold::detail::unroll<chains>([&](auto i)
-                                         __attribute__((always_inline)) { sum[i] = b * static_cast<A>(int{i}); });
+                                         __attribute__((always_inline)) { sum[i] = V::all(static_cast<A>(int{i})); });
     for (int step = 0; step < steps; ++step) {
-      ringfold::detail::unroll<chains>([&](auto i) __attribute__((always_inline)) { sum[i] = sum[i] * a + b; });
+      ringfold::detail::unroll<chains>([&](auto i)
+                                           __attribute__((always_inline)) { sum[i] = step_of::add(a, b, sum[i]); });
     }
     ringfold::detail::unroll<chains>([&](auto i) __attribute__((always_inline)) { total += sum[i]; });
-    V::store(memory + V::width, total * A(0) + b);
-    asm volatile("" : : "r"(memory) : "memory");
+    V::store(sums, total);
+    asm volatile("" : : "r"(sums) : "memory");
   });
 }
 

@@ -5,9 +5,11 @@
 #include <cstring>
 #include <vector>
 
+#include <ringfold/collective/reshard.hpp>
 #include <ringfold/comm/threads.hpp>
 
-// What an exchange between two thread ranks costs: its latency, and a block that is copied against one that is lent.
+// What an exchange between two thread ranks costs: its latency, a block that is copied against one that is lent, and
+// rows that become heads.
 
 namespace {
 
@@ -86,6 +88,29 @@ double exchange_blocks(extent bytes, bool lent, int rounds) {
   return seconds;
 }
 
+// Two ranks turn their rows of all heads into all rows of half the heads, as Ulysses does; seconds per turn.
+double reshard_blocks(extent bytes, int rounds) {
+  double seconds = 0;
+  ringfold::run_ranks(2, [&](threads all) {
+    constexpr extent heads = 8, dim = 64;
+    extent const rows = bytes / static_cast<extent>(sizeof(float)) / heads / dim;
+    std::vector<float> mine(static_cast<std::size_t>(rows * heads * dim), 1.f), turned(mine.size());
+    auto const half_of = [](extent whole) {
+      return [whole](int rank) { return ringfold::range{rank * whole / 2, whole / 2}; };
+    };
+    ringfold::posting lists;
+    auto const start = std::chrono::steady_clock::now();
+    for (int i = 0; i < rounds; ++i) {
+      ringfold::reshard(all, dense(mine.data(), 1, rows, heads, dim), dense(turned.data(), 1, 2 * rows, heads / 2, dim),
+                        ringfold::cut{ringfold::head_axis, half_of(heads), ringfold::row_axis, half_of(2 * rows)},
+                        lists, ringfold::host_stream{});
+      benchmark::DoNotOptimize(turned.data());
+    }
+    if (all.rank() == 0) seconds = seconds_since(start) / rounds;
+  });
+  return seconds;
+}
+
 // Two threads copy such blocks with memcpy; seconds per block.
 double copy_blocks(extent bytes, int rounds) {
   double seconds = 0;
@@ -128,5 +153,19 @@ BENCHMARK_CAPTURE(exchange, lent, true)
     ->UseManualTime()
     ->Iterations(5)
     ->Unit(benchmark::kMicrosecond);
+
+void reshard(benchmark::State& state) {
+  extent const bytes = state.range(0) << 10;
+  int const rounds = static_cast<int>((extent{1} << 28) / bytes);
+  std::vector<double> rates;
+  for (auto _ : state) {
+    double const copying = copy_blocks(bytes, rounds), once = reshard_blocks(bytes, rounds);
+    state.SetIterationTime(once);
+    rates.push_back(copying / once);
+  }
+  std::nth_element(rates.begin(), rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2), rates.end());
+  state.counters["of memcpy rate"] = rates[rates.size() / 2];
+}
+BENCHMARK(reshard)->RangeMultiplier(8)->Range(64, 32768)->UseManualTime()->Iterations(9)->Unit(benchmark::kMicrosecond);
 
 }  // namespace

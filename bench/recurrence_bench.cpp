@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
+#include <string>
 #include <vector>
 
 #include <ringfold/comm/threads.hpp>
@@ -58,7 +59,8 @@ class one_head {
     }
   }
 
-  void forward() {
+  void whole() { spec_.rule().within_and_carry(work_, problem(), operands(), state(), rows(out_)); }
+  void split() {
     spec_.rule().within(work_, problem(), operands(), rows(out_), [] {});
     spec_.rule().carry(work_, problem(), operands(), state(), rows(out_));
   }
@@ -109,16 +111,20 @@ class one_head {
   decltype(rule().backward_workspace_for(std::declval<recurrence_problem<float>>(), 1, at_)) backward_work_;
 };
 
+/// Forward in one pass where the state is there, or in two around its coming.
+enum class verbs { whole, split, backward };
+
 /// Backward takes 2.5 times the products of forward: a pair's weight again, its slope, and three gradients; likewise with
 /// the state.
-template <writing Writing, gating Gates, bool Backward>
-void chunks(benchmark::State& bench) {
+template <writing Writing, gating Gates>
+void chunks(benchmark::State& bench, verbs of) {
   one_head<Writing, Gates> head(bench.range(0), bench.range(1), bench.range(2));
   for (auto _ : bench) {
-    Backward ? head.backward() : head.forward();
+    of == verbs::whole ? head.whole() : of == verbs::split ? head.split() : head.backward();
     benchmark::ClobberMemory();
   }
-  double const flops = 2 * (Backward ? 2.5 : 1) * head.multiply_adds() * static_cast<double>(bench.iterations());
+  double const flops =
+      2 * (of == verbs::backward ? 2.5 : 1) * head.multiply_adds() * static_cast<double>(bench.iterations());
   bench.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsRate);
   bench.counters["of_peak"] = benchmark::Counter(flops / peak_rate(), benchmark::Counter::kIsRate);
 }
@@ -165,14 +171,19 @@ void grid(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"tokens", "dim", "chunk"})->ArgsProduct({{256, 65536}, {64, 128}, {64, 128, 256}});
   bench->Unit(benchmark::kMillisecond)->MinTime(0.1);
 }
-#define RINGFOLD_CHUNKS(name, ...)                                           \
-  BENCHMARK(chunks<__VA_ARGS__, false>)->Name("forward/" name)->Apply(grid); \
-  BENCHMARK(chunks<__VA_ARGS__, true>)->Name("backward/" name)->Apply(grid)
-RINGFOLD_CHUNKS("none", writing::adds, gating::none);
-RINGFOLD_CHUNKS("per_token", writing::adds, gating::per_token);
-RINGFOLD_CHUNKS("per_row", writing::adds, gating::per_row);
-RINGFOLD_CHUNKS("delta", writing::corrects, gating::per_token);
-RINGFOLD_CHUNKS("rwkv7", writing::of_low_rank, gating::per_row);
+template <writing Writing, gating Gates>
+int all_verbs(const char* name) {
+  using std::string;
+  benchmark::RegisterBenchmark((string("forward/") + name).c_str(), chunks<Writing, Gates>, verbs::whole)->Apply(grid);
+  benchmark::RegisterBenchmark((string("split/") + name).c_str(), chunks<Writing, Gates>, verbs::split)->Apply(grid);
+  benchmark::RegisterBenchmark((string("backward/") + name).c_str(), chunks<Writing, Gates>, verbs::backward)
+      ->Apply(grid);
+  return 0;
+}
+[[maybe_unused]] int const registered =
+    all_verbs<writing::adds, gating::none>("none") + all_verbs<writing::adds, gating::per_token>("per_token") +
+    all_verbs<writing::adds, gating::per_row>("per_row") + all_verbs<writing::corrects, gating::per_token>("delta") +
+    all_verbs<writing::of_low_rank, gating::per_row>("rwkv7");
 
 void rank_grid(benchmark::internal::Benchmark* bench) {
   bench->ArgName("ranks")->DenseRange(2, 16, 2)->UseManualTime()->Unit(benchmark::kMicrosecond)->Iterations(9);

@@ -90,7 +90,9 @@ class recurrence_backward_plan : public detail::planned_recurrence<R, P, detail:
     bool const seeded = slots_.has_last && outside.final.at.data != nullptr;
     if (seeded) on.copy(piece_of(work_.seed, role::state), piece_of(outside.final.at, role::state));
     std::size_t const count = slots_.own.size();
+    bool const keeps_initial = slots_.has_first && outside.initial.at.data != nullptr;
     for (std::size_t own = 0; own < count; ++own) {
+      if (!detail::is_wanted(over_.rule, slots_.own[own].enters, keeps_initial && own == 0)) continue;
       range const part = slots_.own[own].parts.front();
       auto const cotangents = slice(dout.at, row_axis, part);
       auto const& made = work_.elements[count - 1 - own];
@@ -124,7 +126,7 @@ class recurrence_backward_plan : public detail::planned_recurrence<R, P, detail:
     for (std::size_t own = 0; own < count; ++own) {
       carry(own, slots_.own[own].parts.back(), work_.states.before(static_cast<int>(count - 1 - own)));
     }
-    if (slots_.has_first && outside.initial.at.data != nullptr) {
+    if (keeps_initial) {
       this->leave(outside.initial.at, slots_.own.front().parts.size() > 1, on);
     }
     detail::for_each_rounded(to, summed, [&](const auto& rounded, const auto& sum_of) {

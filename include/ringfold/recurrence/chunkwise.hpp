@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ringfold/recurrence/gates.hpp>
+#include <ringfold/recurrence/lines_ahead.hpp>
 #include <ringfold/recurrence/matrix.hpp>
 #include <ringfold/recurrence/problem.hpp>
 
@@ -63,8 +64,8 @@ struct chunkwise {
   void summarize(workspace<A>& work, const P& p, const Operands& of, const affine_element<A>& into) const {
     for_each_head(p, [&](extent b, extent h) {
       work.tokens.begin(work.state, p.dim);
-      for_each_chunk(of, [&](extent first, extent count) {
-        work.tokens.load(of, b, h, first, count);
+      for_each_chunk(of, [&](detail::chunk_rows rows) {
+        work.tokens.load(of, b, h, rows);
         work.tokens.enter(work.state);
         work.tokens.write(work.state);
       });
@@ -77,9 +78,9 @@ struct chunkwise {
   template <class A, class P, class Operands, class F>
   void within(workspace<A>& work, const P& p, const Operands& of, const view<A, 4>& out, F meanwhile) const {
     for_each_head(p, [&](extent b, extent h) {
-      for_each_chunk(of, [&](extent first, extent count) {
-        work.tokens.load(of, b, h, first, count);
-        work.tokens.add_to_outputs(out, b, h, first, scale_of(p), [&] { work.tokens.read_each_other(); });
+      for_each_chunk(of, [&](detail::chunk_rows rows) {
+        work.tokens.load(of, b, h, rows);
+        work.tokens.add_to_outputs(out, b, h, rows, scale_of(p), [&] { work.tokens.read_each_other(); });
       });
       meanwhile();
     });
@@ -89,16 +90,14 @@ struct chunkwise {
   template <class A, class P, class Operands>
   void carry(workspace<A>& work, const P& p, const Operands& of, const view<const A, 4>& enters,
              const view<A, 4>& out) const {
-    detail::matrix<A> const state{work.state.data, p.value_dim};
-    for_each_head(p, [&](extent b, extent h) {
-      detail::load_state(enters, b, h, state, p.dim);
-      for_each_chunk(of, [&](extent first, extent count) {
-        work.tokens.load(of, b, h, first, count);
-        work.tokens.enter(state);
-        work.tokens.add_to_outputs(out, b, h, first, scale_of(p), [&] { work.tokens.read(state); });
-        work.tokens.write(state);
-      });
-    });
+    add_outputs(work, p, of, enters, out, [&](auto state) { work.tokens.read(state); });
+  }
+
+  /// within() and carry() in one pass, of tokens whose state is there: the same sums in the same order.
+  template <class A, class P, class Operands>
+  void within_and_carry(workspace<A>& work, const P& p, const Operands& of, const view<const A, 4>& enters,
+                        const view<A, 4>& out) const {
+    add_outputs(work, p, of, enters, out, [&](auto state) { work.tokens.read_each_other(), work.tokens.read(state); });
   }
 
   /// Scratch for gradients of parts of at most so many tokens: with the states before all chunks of one head.
@@ -125,8 +124,8 @@ struct chunkwise {
                           const decltype(Operands::v)& dout, const affine_element<A>& into) const {
     for_each_head(p, [&](extent b, extent h) {
       work.tokens.begin(work.dstate, p.dim);
-      for_each_chunk_backward(of, [&](extent first, extent count) {
-        work.tokens.load(of, dout, b, h, first, count, scale_of(p));
+      for_each_chunk_backward(of, [&](detail::chunk_rows rows) {
+        work.tokens.load(of, dout, b, h, rows, scale_of(p));
         work.tokens.leave(work.dstate);
         work.tokens.read_backward(work.dstate);
       });
@@ -140,10 +139,10 @@ struct chunkwise {
   void within_backward(backward_workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::v)& dout,
                        const To& to, F meanwhile) const {
     for_each_head(p, [&](extent b, extent h) {
-      for_each_chunk(of, [&](extent first, extent count) {
-        work.tokens.load(of, dout, b, h, first, count, scale_of(p));
+      for_each_chunk(of, [&](detail::chunk_rows rows) {
+        work.tokens.load(of, dout, b, h, rows, scale_of(p));
         work.tokens.from_each_other();
-        work.tokens.add_to(to, of, b, h, first);
+        work.tokens.add_to(to, of, b, h, rows.first);
       });
       meanwhile();
     });
@@ -160,25 +159,41 @@ struct chunkwise {
     detail::matrix<A> const dstate{work.dstate.data, p.value_dim};
     for_each_head(p, [&](extent b, extent h) {
       detail::load_state(enters, b, h, before(0), p.dim);
-      for_each_chunk(of, [&](extent first, extent count) {
-        auto const now = before(first), next = before(first + chunk);
+      for_each_chunk(of, [&](detail::chunk_rows rows) {
+        auto const now = before(rows.first), next = before(rows.first + chunk);
         for (extent i = 0; i < p.dim * p.value_dim; ++i) next.data[i] = now.data[i];
-        work.tokens.load(of, dout, b, h, first, count, scale_of(p));
+        work.tokens.load(of, dout, b, h, rows, scale_of(p));
         work.tokens.enter(now);
         work.tokens.write(next);
       });
       detail::load_state(leaves, b, h, dstate, p.dim);
-      for_each_chunk_backward(of, [&](extent first, extent count) {
-        work.tokens.load(of, dout, b, h, first, count, scale_of(p));
-        work.tokens.enter(before(first));
-        work.tokens.from_states(before(first), dstate);
-        work.tokens.add_to(to, of, b, h, first);
+      for_each_chunk_backward(of, [&](detail::chunk_rows rows) {
+        work.tokens.load(of, dout, b, h, rows, scale_of(p));
+        work.tokens.enter(before(rows.first));
+        work.tokens.from_states(before(rows.first), dstate);
+        work.tokens.add_to(to, of, b, h, rows.first);
         work.tokens.read_backward(dstate);
       });
     });
   }
 
  private:
+  /// From the state that enters on, chunk by chunk; read(state) adds to outputs.
+  template <class A, class P, class Operands, class F>
+  void add_outputs(workspace<A>& work, const P& p, const Operands& of, const view<const A, 4>& enters,
+                   const view<A, 4>& out, F read) const {
+    detail::matrix<A> const state{work.state.data, p.value_dim};
+    for_each_head(p, [&](extent b, extent h) {
+      detail::load_state(enters, b, h, state, p.dim);
+      for_each_chunk(of, [&](detail::chunk_rows rows) {
+        work.tokens.load(of, b, h, rows);
+        work.tokens.enter(state);
+        work.tokens.add_to_outputs(out, b, h, rows, scale_of(p), [&] { read(state); });
+        work.tokens.write(state);
+      });
+    });
+  }
+
   extent smaller(extent tokens) const { return tokens < chunk ? tokens : chunk; }
   template <class P>
   static typename P::accumulate scale_of(const P& p) {
@@ -193,13 +208,16 @@ struct chunkwise {
   template <class Operands, class F>
   void for_each_chunk(const Operands& of, F f) const {
     extent const tokens = of.k.extents[row_axis];
-    for (extent first = 0; first < tokens; first += chunk) f(first, smaller(tokens - first));
+    for (extent first = 0; first < tokens; first += chunk) {
+      extent const count = smaller(tokens - first), next = first + count;
+      f(detail::chunk_rows{first, count, {next, smaller(tokens - next)}});
+    }
   }
   template <class Operands, class F>
   void for_each_chunk_backward(const Operands& of, F f) const {
     extent const tokens = of.k.extents[row_axis];
     for (extent first = (tokens - 1) / chunk * chunk; first >= 0 && tokens > 0; first -= chunk) {
-      f(first, smaller(tokens - first));
+      f(detail::chunk_rows{first, smaller(tokens - first), {first - chunk, first > 0 ? chunk : 0}});
     }
   }
 };

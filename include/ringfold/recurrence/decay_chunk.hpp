@@ -63,15 +63,17 @@ struct decay_chunk : decayed_tokens<A> {
   }
 
   template <class Operands>
-  void load(const Operands& from, extent batch, extent h, extent first, extent count) {
-    base::load_decay(from.gates, batch, h, first, count);
-    q = rows_in_place(from.q, batch, h, first, count, own_q);
-    k = rows_in_place(from.k, batch, h, first, count, own_k);
-    v = rows_in_place(from.v, batch, h, first, count, own_v);
+  void load(const Operands& from, extent batch, extent h, chunk_rows rows) {
+    base::load_decay(from.gates, batch, h, rows);
+    q = see(from.q, batch, h, rows, own_q);
+    k = see(from.k, batch, h, rows, own_k);
+    v = see(from.v, batch, h, rows, own_v);
   }
   /// Calls read() with `out` the rows that it adds to.
   template <class F>
-  void add_to_outputs(const view<A, 4>& to, extent batch, extent h, extent first, A scale, F read) {
+  void add_to_outputs(const view<A, 4>& to, extent batch, extent h, chunk_rows rows, A scale, F read) {
+    extent const first = rows.first;
+    base::ahead.want(to, batch, h, rows.next);
     factor = scale;
     bool const in_place = to.strides[dim_axis] == 1;
     out = in_place ? matrix<A>{&to(batch, first, h, 0), own_out.width, to.strides[row_axis]} : own_out;
@@ -90,6 +92,12 @@ struct decay_chunk : decayed_tokens<A> {
   }
 
  protected:
+  /// Rows where they lie, or copied to memory of the chunk's own.
+  template <class T>
+  matrix<const A> see(const view<const T, 4>& from, extent batch, extent h, chunk_rows rows, matrix<A> own) {
+    base::ahead.want(from, batch, h, rows.next);
+    return rows_in_place(from, batch, h, rows.first, rows.count, own);
+  }
   state_reads<A> reads() const { return {q, out, 0, {}, factor}; }
 };
 
@@ -109,9 +117,11 @@ struct decay_gradients : decayed_gradients<A, Chunk> {
         dv(take_matrix<A>(memory, most, e)) {}
 
   template <class Operands, class V>
-  void load(const Operands& from, const V& cotangent, extent batch, extent h, extent first, extent count, A scale) {
-    base::load(from, batch, h, first, count);
-    load_rows(cotangent, batch, h, first, count, scale, dout);
+  void load(const Operands& from, const V& cotangent, extent batch, extent h, chunk_rows rows, A scale) {
+    base::load(from, batch, h, rows);
+    extent const count = rows.count;
+    base::ahead.want(cotangent, batch, h, rows.next);
+    load_rows(cotangent, batch, h, rows.first, count, scale, dout);
     dgates.width = dgates.stride = base::decay.width;
     for (matrix<A> const each : {dq, dk, dv, dgates}) fill(each.data, A{0}, count * each.width);
   }

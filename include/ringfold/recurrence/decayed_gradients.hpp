@@ -14,6 +14,8 @@ namespace ringfold::detail::inline RINGFOLD_SIMD {
 /// alone; the shorter form, a sum of q dq - k dk over all later tokens, cancels.
 template <class A, class Tokens>
 struct decayed_gradients : Tokens {
+  using Tokens::add_product, Tokens::add_lower_product, Tokens::add_upper_product, Tokens::fill_product,
+      Tokens::fill_scores, Tokens::fill_lower_scores;
   using Tokens::alike, Tokens::brought, Tokens::decay, Tokens::decays, Tokens::dim, Tokens::moved, Tokens::passed,
       Tokens::scores, Tokens::tokens, Tokens::turned;
   matrix<A> dgates;         ///< as wide as decays are
@@ -43,7 +45,7 @@ struct decayed_gradients : Tokens {
           fill(dbrought.data, A{0}, (half - first) * dim);
           for_each_panel(half - first, [&](extent j, extent writing) {
             for_each_panel(count, [&](extent i, extent reading) {
-              read_matrix<A> const sums = r.sum.from(half + i), values = w.value.from(first + j);
+              matrix<const A> const sums = r.sum.from(half + i), values = w.value.from(first + j);
               fill_scores(scores, reading, readers.from(i), writers.from(j), writing, turned);
               fill_scores(slopes, reading, sums, values, writing, turned_values);
               add_product(w.dvalue.from(first + j), writing, turned_over(scores), reading, sums);

@@ -42,7 +42,9 @@ struct state_writes {
 /// Source: the chunkwise form of Gated Linear Attention (Yang et al., 2024) and its secondary chunks, in halves, with
 /// products in place of exp(G_i - G_j).
 template <class A>
-struct decayed_tokens {
+struct decayed_tokens : products<A> {
+  using products<A>::add_product, products<A>::add_lower_product, products<A>::add_upper_product,
+      products<A>::fill_product, products<A>::fill_scores, products<A>::fill_lower_scores, products<A>::ahead;
   static constexpr extent few = 16;  ///< tokens whose pairs are taken one by one, where they must be
 
   extent dim, tokens = 0;
@@ -67,7 +69,9 @@ struct decayed_tokens {
         lanes(memory.take<A>(few * simd<A>::width)) {}
 
   template <class Gates>
-  void load_decay(const Gates& gates, extent b, extent h, extent first, extent count) {
+  void load_decay(const Gates& gates, extent b, extent h, chunk_rows rows) {
+    extent const first = rows.first, count = rows.count;
+    ahead.clear(), ahead.want(gates, b, h, rows.next);
     tokens = count;
     decays = gates.data != nullptr;
     alike = !decays || gates.extents[dim_axis] == 1;
@@ -170,7 +174,7 @@ struct decayed_tokens {
   void weigh_pairs(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {
     if (!alike) {
       for (extent i = r.lag; i < count; ++i) {
-        fill_decayed_scores(scores[i], r.x[first + i], w.x.from(first), decay.from(first), i - r.lag, lanes);
+        fill_decayed_scores<A>(scores[i], r.x[first + i], w.x.from(first), decay.from(first), i - r.lag, lanes);
       }
     } else {
       fill_lower_scores(scores, count, r.x.from(first), w.x.from(first), turned);

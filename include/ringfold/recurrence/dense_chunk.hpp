@@ -90,17 +90,17 @@ struct dense_chunk : decay_chunk<A> {
   }
 
   template <class T>
-  void load(const dplr_operands<T>& from, extent batch, extent h, extent first, extent count) {
-    base::load(from, batch, h, first, count);
-    a = rows_in_place(from.a, batch, h, first, count, own_a);
-    b = rows_in_place(from.b, batch, h, first, count, own_b);
+  void load(const dplr_operands<T>& from, extent batch, extent h, chunk_rows rows) {
+    base::load(from, batch, h, rows);
+    a = base::see(from.a, batch, h, rows, own_a);
+    b = base::see(from.b, batch, h, rows, own_b);
   }
   /// (I - beta k k^T) Diag(decay) S + beta k v^T has a = decay k, b = - beta k, and beta k for k.
   template <class T>
-  void load(const delta_operands<T>& from, extent batch, extent h, extent first, extent count) {
-    base::load(from, batch, h, first, count);
-    for (extent i = 0; i < count; ++i) {
-      A const beta = from.beta(batch, first + i, h, 0);
+  void load(const delta_operands<T>& from, extent batch, extent h, chunk_rows rows) {
+    base::load(from, batch, h, rows);
+    for (extent i = 0; i < rows.count; ++i) {
+      A const beta = from.beta(batch, rows.first + i, h, 0);
       base::decay_by(decay[i], k[i], own_a[i]);
       for (extent d = 0; d < dim; ++d) own_b[i][d] = -(beta * k[i][d]);
       for (extent d = 0; d < dim; ++d) own_k[i][d] = -own_b[i][d];
@@ -143,9 +143,9 @@ struct dense_gradients : decay_gradients<A, dense_chunk<A>> {
         z(take_matrix<A>(memory, most, base::state_width(d, e))) {}
 
   template <class Operands, class V>
-  void load(const Operands& from, const V& cotangent, extent batch, extent h, extent first, extent count, A scale) {
-    base::load(from, cotangent, batch, h, first, count, scale);
-    for (matrix<A> const each : {da, db}) fill(each.data, A{0}, count * dim);
+  void load(const Operands& from, const V& cotangent, extent batch, extent h, chunk_rows rows, A scale) {
+    base::load(from, cotangent, batch, h, rows, scale);
+    for (matrix<A> const each : {da, db}) fill(each.data, A{0}, rows.count * dim);
   }
 
   /// From the state before the chunk, and the cotangent of the one behind it, which makes z.

@@ -23,9 +23,6 @@ struct matrix {
     return {data, width, stride};
   }
 };
-/// One that is only read.
-template <class A>
-using read_matrix = matrix<const std::type_identity_t<A>>;
 
 template <class A>
 matrix<A> take_matrix(arena<host_space>& memory, extent rows, extent width) {

@@ -17,6 +17,7 @@ struct owned_slots {
   struct owned {
     token_slot at;
     std::vector<range> parts;  ///< rows by document; at least one
+    bool enters, leaves;       ///< whether a state does
   };
   scan_slots all;
   std::vector<owned> own;
@@ -29,9 +30,10 @@ struct owned_slots {
  private:
   template <class P>
   owned_slots(const P& p, int rank, const std::vector<token_slot>& slots) : all(scanned_slots(slots, p.packed)) {
-    for (const token_slot& each : slots) {
+    for (int slot = 0; slot < all.count(); ++slot) {
+      const token_slot& each = slots[static_cast<std::size_t>(slot)];
       if (each.owner != rank) continue;
-      own.push_back({each, rows_by_document(each, p.packed)});
+      own.push_back({each, rows_by_document(each, p.packed), all.enters(slot), all.leaves(slot)});
       for (range const part : own.back().parts) longest = part.count > longest ? part.count : longest;
     }
     has_first = !slots.empty() && slots.front().owner == rank;
@@ -47,6 +49,12 @@ const P& fitting(const R& over, const P& p) {
         say("recurrence: the layout is for %d ranks, the communicator has %d", p.tokens.ranks(), over.comm.size()));
   }
   return p;
+}
+
+/// Whether somebody asks for an element; one that tells the algebra what it does not travel with is made anyway.
+template <class Rule>
+bool is_wanted(const Rule&, bool travels, bool is_kept) {
+  return travels || is_kept || requires { Rule::tells_algebra; };
 }
 
 /// What a state measures, or one for each of some slots.
@@ -224,7 +232,10 @@ class recurrence_plan : public detail::planned_recurrence<R, P, detail::recurren
     }
     bool const seeded = slots_.has_first && kept.initial.at.data != nullptr;
     if (seeded) on.copy(piece_of(work_.seed, role::state), piece_of(kept.initial.at, role::state));
+    bool const keeps_final = slots_.has_last && kept.final.at.data != nullptr;
     for (std::size_t own = 0; own < slots_.own.size(); ++own) {
+      bool const is_kept = keeps_final && own + 1 == slots_.own.size();
+      if (!detail::is_wanted(over_.rule, slots_.own[own].leaves, is_kept)) continue;
       over_.rule.summarize(work_.chunk, p, all.rows(slots_.own[own].parts.back()), work_.elements[own]);
     }
     work_.states.start(work_.elements, seeded ? &work_.seed : nullptr, on);
@@ -233,23 +244,42 @@ class recurrence_plan : public detail::planned_recurrence<R, P, detail::recurren
     auto const carry = [&](range part, const view<const sum, 4, space>& enters) {
       over_.rule.carry(work_.chunk, p, all.rows(part), enters, slice(sums, row_axis, part));
     };
-    auto const meanwhile = [&] { work_.states.advance(on); };
-    for (const auto& own : slots_.own) {
-      for (range const part : own.parts) {
-        over_.rule.within(work_.chunk, p, all.rows(part), slice(sums, row_axis, part), meanwhile);
-        if (part != own.parts.front()) carry(part, {});
+    bool came = false;
+    auto const meanwhile = [&] { came = work_.states.advance(on); };
+    auto const within = [&](range part) {
+      over_.rule.within(work_.chunk, p, all.rows(part), slice(sums, row_axis, part), meanwhile);
+    };
+    auto const both = [&](range part, const view<const sum, 4, space>& enters) {
+      if constexpr (requires { over_.rule.within_and_carry(work_.chunk, p, all.rows(part), enters, sums); }) {
+        over_.rule.within_and_carry(work_.chunk, p, all.rows(part), enters, slice(sums, row_axis, part));
+        meanwhile();
+      } else {
+        within(part), carry(part, enters);
+      }
+    };
+    std::size_t carried = 0;  // of the slots, those whose state came before their turn
+    meanwhile();
+    for (std::size_t own = 0; own < slots_.own.size(); ++own) {
+      for (range const part : slots_.own[own].parts) {
+        if (part != slots_.own[own].parts.front()) {
+          both(part, {});
+        } else if (came && carried == own) {
+          both(part, work_.states.before(static_cast<int>(own))), ++carried;
+        } else {
+          within(part);
+        }
       }
     }
     work_.states.finish(on);
 
     for (std::size_t own = 0; own < slots_.own.size(); ++own) {
       auto const& enters = work_.states.before(static_cast<int>(own));
-      carry(slots_.own[own].parts.front(), enters);
+      if (own >= carried) carry(slots_.own[own].parts.front(), enters);
       if (kept.entered.at.data != nullptr) {
         on.copy(piece_of(of_slot(kept.entered.at, own), role::state), piece_of(enters, role::state));
       }
     }
-    if (slots_.has_last && kept.final.at.data != nullptr) {
+    if (keeps_final) {
       this->leave(kept.final.at, slots_.own.back().parts.size() > 1, on);
     }
     if constexpr (!std::is_same_v<element, sum>) on.elementwise(elementwise::round_to{}, out.at, sums);

@@ -2,6 +2,7 @@
 
 #include <ringfold/kernel/cpu/rows.hpp>
 #include <ringfold/kernel/cpu/tile.hpp>
+#include <ringfold/recurrence/lines_ahead.hpp>
 #include <ringfold/recurrence/matrix.hpp>
 
 /// \file
@@ -81,110 +82,112 @@ template <class A, int Rows, int Registers>
   });
 }
 
-/// c = or += factor a b, in as many of its first columns as columns_of(row, count) says of the rows from there on, of the
-/// terms_of(row, count). What is added up does not depend on how c is tiled.
-template <class A, class Columns, class Terms>
-void multiply_tiles(matrix<A> c, extent rows, bool adds, A factor, left_side<A> a, read_matrix<A> b, Columns columns_of,
-                    Terms terms_of) {
-  using V = simd<A>;
-  using shape = product_shape<A>;
-  in_pieces<shape::rows>(rows, [&](extent row, auto count) {
-    extent const columns = columns_of(row, count);
-    row_terms const terms = terms_of(row, count);
-    left_side<A> const left{a.data + row * a.row, a.row, a.step};
-    extent first = 0;
-    auto const tiles = [&](auto registers) {
-      for (; first + registers * V::width <= columns; first += registers * V::width) {
-        multiply_tile<A, count, registers>(c[row] + first, c.stride, adds, factor, left, b.data + first, b.stride,
-                                           terms);
-      }
-    };
-    unroll<shape::registers>([&](auto i) { tiles(std::integral_constant<int, shape::registers - i>{}); });
-    for (int i = 0; i < count && first < columns; ++i) {
-      auto const add_terms = [&](extent from, extent terms_in) {
-        for (extent e = first; e < columns; ++e) {
-          A sum = 0;
-          for (extent step = from; step < from + terms_in; ++step)
-            sum = fused(left.data[i * left.row + step * left.step], b[step][e], sum);
-          c[row + i][e] = fused(sum, factor, c[row + i][e]);
-        }
-      };
-      if (!adds) fill(c[row + i] + first, A{0}, columns - first);
-      add_terms(terms.first, terms.count);
-      if (terms.beside == triangle::lower) add_terms(terms.corner, i);
-      if (terms.beside == triangle::upper) add_terms(terms.corner + i, count - 1 - i);
-    }
-  });
-}
-
-/// c += factor a b, in their first columns.
-template <class A>
-void add_product(matrix<A> c, extent rows, extent columns, left_side<A> a, extent steps, read_matrix<A> b,
-                 A factor = 1) {
-  multiply_tiles(
-      c, rows, true, factor, a, b, [&](extent, extent) { return columns; },
-      [&](extent, extent) {
-        return row_terms{0, steps};
-      });
-}
-/// c = a b, in their first columns.
-template <class A>
-void fill_product(matrix<A> c, extent rows, extent columns, left_side<A> a, extent steps, read_matrix<A> b) {
-  multiply_tiles(
-      c, rows, false, A{1}, a, b, [&](extent, extent) { return columns; },
-      [&](extent, extent) {
-        return row_terms{0, steps};
-      });
-}
-/// c += factor a b in as many columns as b has.
-template <class A>
-void add_product(matrix<A> c, extent rows, left_side<A> a, extent steps, read_matrix<A> b, A factor = 1) {
-  add_product(c, rows, b.width, a, steps, b, factor);
-}
-/// c += factor a b, where row i of a, which has `rows`, ends before its column i + 1 - lag.
-template <class A>
-void add_lower_product(matrix<A> c, extent rows, extent lag, matrix<A> a, read_matrix<A> b, A factor = 1) {
-  multiply_tiles(
-      c.from(lag), rows - lag, true, factor, as_it_is(a.from(lag)), b, [&](extent, extent) { return b.width; },
-      [&](extent row, extent) {
-        return row_terms{0, row + 1, triangle::lower, row + 1};
-      });
-}
-/// c += a^T b, of the same a.
-template <class A>
-void add_upper_product(matrix<A> c, extent rows, extent lag, matrix<A> a, read_matrix<A> b) {
-  multiply_tiles(
-      c, rows - lag, true, A{1}, turned_over(a.from(lag)), b.from(lag), [&](extent, extent) { return b.width; },
-      [&](extent row, extent count) {
-        return row_terms{row + count - 1, rows - lag - (row + count - 1), triangle::upper, row};
-      });
-}
-
 /// The rows of a panel: the most of a matrix that are turned at once to be multiplied.
 inline constexpr extent panel_rows = 64;
 
-/// c = a b^T. Rows of b, a panel at most, are turned in `scratch`, which is a panel wide; so is c.
+/// Products of matrices, while what comes next is fetched.
 template <class A>
-void fill_scores(matrix<A> c, extent rows, read_matrix<A> a, read_matrix<A> b, extent rows_of_b, matrix<A> scratch) {
-  turn(b.data, b.stride, rows_of_b, b.width, scratch.data, scratch.stride);
-  extent const lanes = round_up(rows_of_b, simd<A>::width);  // what lies in those behind b is nobody's
-  multiply_tiles(
-      c, rows, false, A{1}, as_it_is(a), scratch, [&](extent, extent) { return lanes; },
-      [&](extent, extent) {
-        return row_terms{0, b.width};
-      });
-}
-/// Of as many rows of both, what row i has of b up to row i.
-template <class A>
-void fill_lower_scores(matrix<A> c, extent rows, read_matrix<A> a, read_matrix<A> b, matrix<A> scratch) {
-  turn(b.data, b.stride, rows, b.width, scratch.data, scratch.stride);
-  multiply_tiles(
-      c, rows, false, A{1}, as_it_is(a), scratch,
-      [&](extent row, extent count) { return round_up(row + count, simd<A>::width); },
-      [&](extent, extent) {
-        return row_terms{0, b.width};
-      });
-}
+struct products {
+  lines_ahead ahead;
+
+  /// c += factor a b, in their first columns.
+  void add_product(matrix<A> c, extent rows, extent columns, left_side<A> a, extent steps, matrix<const A> b,
+                   A factor = 1) {
+    multiply_tiles(
+        c, rows, true, factor, a, b, [&](extent, extent) { return columns; },
+        [&](extent, extent) {
+          return row_terms{0, steps};
+        });
+  }
+  /// c = a b, in their first columns.
+  void fill_product(matrix<A> c, extent rows, extent columns, left_side<A> a, extent steps, matrix<const A> b) {
+    multiply_tiles(
+        c, rows, false, A{1}, a, b, [&](extent, extent) { return columns; },
+        [&](extent, extent) {
+          return row_terms{0, steps};
+        });
+  }
+  /// c += factor a b in as many columns as b has.
+  void add_product(matrix<A> c, extent rows, left_side<A> a, extent steps, matrix<const A> b, A factor = 1) {
+    add_product(c, rows, b.width, a, steps, b, factor);
+  }
+  /// c += factor a b, where row i of a, which has `rows`, ends before its column i + 1 - lag.
+  void add_lower_product(matrix<A> c, extent rows, extent lag, matrix<A> a, matrix<const A> b, A factor = 1) {
+    multiply_tiles(
+        c.from(lag), rows - lag, true, factor, as_it_is(a.from(lag)), b, [&](extent, extent) { return b.width; },
+        [&](extent row, extent) {
+          return row_terms{0, row + 1, triangle::lower, row + 1};
+        });
+  }
+  /// c += a^T b, of the same a.
+  void add_upper_product(matrix<A> c, extent rows, extent lag, matrix<A> a, matrix<const A> b) {
+    multiply_tiles(
+        c, rows - lag, true, A{1}, turned_over(a.from(lag)), b.from(lag), [&](extent, extent) { return b.width; },
+        [&](extent row, extent count) {
+          return row_terms{row + count - 1, rows - lag - (row + count - 1), triangle::upper, row};
+        });
+  }
+
+  /// c = a b^T. Rows of b, a panel at most, are turned in `scratch`, which is a panel wide; so is c.
+  void fill_scores(matrix<A> c, extent rows, matrix<const A> a, matrix<const A> b, extent rows_of_b,
+                   matrix<A> scratch) {
+    turn(b.data, b.stride, rows_of_b, b.width, scratch.data, scratch.stride);
+    extent const lanes = round_up(rows_of_b, simd<A>::width);  // what lies in those behind b is nobody's
+    multiply_tiles(
+        c, rows, false, A{1}, as_it_is(a), scratch, [&](extent, extent) { return lanes; },
+        [&](extent, extent) {
+          return row_terms{0, b.width};
+        });
+  }
+  /// Of as many rows of both, what row i has of b up to row i.
+  void fill_lower_scores(matrix<A> c, extent rows, matrix<const A> a, matrix<const A> b, matrix<A> scratch) {
+    turn(b.data, b.stride, rows, b.width, scratch.data, scratch.stride);
+    multiply_tiles(
+        c, rows, false, A{1}, as_it_is(a), scratch,
+        [&](extent row, extent count) { return round_up(row + count, simd<A>::width); },
+        [&](extent, extent) {
+          return row_terms{0, b.width};
+        });
+  }
+
+ private:
+  /// c = or += factor a b, in as many of its first columns as columns_of(row, count) says of the rows from there on, of the
+  /// terms_of(row, count). What is added up does not depend on how c is tiled.
+  template <class Columns, class Terms>
+  void multiply_tiles(matrix<A> c, extent rows, bool adds, A factor, left_side<A> a, matrix<const A> b,
+                      Columns columns_of, Terms terms_of) {
+    using V = simd<A>;
+    using shape = product_shape<A>;
+    in_pieces<shape::rows>(rows, [&](extent row, auto count) {
+      extent const columns = columns_of(row, count);
+      row_terms const terms = terms_of(row, count);
+      left_side<A> const left{a.data + row * a.row, a.row, a.step};
+      extent first = 0;
+      auto const tiles = [&](auto registers) {
+        for (; first + registers * V::width <= columns; first += registers * V::width) {
+          ahead.fetch();
+          multiply_tile<A, count, registers>(c[row] + first, c.stride, adds, factor, left, b.data + first, b.stride,
+                                             terms);
+        }
+      };
+      unroll<shape::registers>([&](auto i) { tiles(std::integral_constant<int, shape::registers - i>{}); });
+      for (int i = 0; i < count && first < columns; ++i) {
+        auto const add_terms = [&](extent from, extent terms_in) {
+          for (extent e = first; e < columns; ++e) {
+            A sum = 0;
+            for (extent step = from; step < from + terms_in; ++step)
+              sum = fused(left.data[i * left.row + step * left.step], b[step][e], sum);
+            c[row + i][e] = fused(sum, factor, c[row + i][e]);
+          }
+        };
+        if (!adds) fill(c[row + i] + first, A{0}, columns - first);
+        add_terms(terms.first, terms.count);
+        if (terms.beside == triangle::lower) add_terms(terms.corner, i);
+        if (terms.beside == triangle::upper) add_terms(terms.corner + i, count - 1 - i);
+      }
+    });
+  }
+};
 
 /// to[i] = the sum of register i, of as many as a register has numbers.
 template <class A, int... I>
@@ -221,7 +224,7 @@ template <class A>
 ///
 /// `sums` takes as many registers as there are scores, both in whole registers; those behind `last` are nobody's.
 template <class A>
-[[gnu::noinline]] void fill_decayed_scores(A* scores, const A* x, read_matrix<A> rows, read_matrix<A> factors,
+[[gnu::noinline]] void fill_decayed_scores(A* scores, const A* x, matrix<const A> rows, matrix<const A> factors,
                                            extent last, A* sums) {
   using V = simd<A>;
   extent const whole = rows.width / V::width * V::width;

@@ -28,7 +28,8 @@ struct recurrence_over {
 /// tells it which state enters them, and what needs no state is worked out meanwhile.
 ///
 /// `schedule` is any of schedule/scan.hpp; a rule, such as decay, has an algebra (algebra/affine.hpp) and the verbs
-/// summarize, within and carry, and for gradients the same once more.
+/// summarize, within and carry, and for gradients the same once more. Where it has within_and_carry, tokens whose state is
+/// there go by that.
 /// **Steps** the schedule's, over slots. **Bytes** a state (schedule::chain) or an element a message; no tokens travel.
 /// **Memory** the scan's, and a chunk's. **Order** the schedule's between slots; along the sequence within them.
 /// **Overlap** the scan with all work within chunks.

@@ -35,6 +35,9 @@ struct selective_scan {
     }
   }
 
+  /// summarize() fills in the rates of the algebra.
+  static constexpr bool tells_algebra = true;
+
   /// The algebra of its states, with memory for rates. A problem's dim is the state, its value_dim the channels.
   template <class P>
   auto algebra_for(const P& p, arena<host_space>& memory) const {

@@ -129,18 +129,17 @@ class flash_forward : public flash_backward {
       A* const o = s.o + at * p.value_dim * lanes;
       const A* const sums = s.sum + at * lanes;
       divide(o, p.value_dim, sums);
-      turn(o, lanes, p.value_dim, lanes, s.rows, p.value_dim);
+      bool const in_rows = used.heads == 1 && out.o.strides[dim_axis] == 1;  // as turn() writes
+      turn(o, lanes, p.value_dim, used.count, in_rows ? row_of(out.o, batch, used.row(0), used.head(0)) : s.rows,
+           in_rows ? out.o.strides[row_axis] : p.value_dim);
       for (int lane = 0; lane < used.count; ++lane) {
         extent const row = used.row(lane), head = used.head(lane);
         A const none = -static_cast<A>(__builtin_inf()), maximum = s.maximum[at * lanes + lane];
         out.lse(batch, row, head) = sums[lane] == 0 ? none : log_sum<Base>(maximum, exponential::log2(sums[lane]));
+        if (in_rows) continue;
         const A* const from = s.rows + lane * p.value_dim;
         A* const to = row_of(out.o, batch, row, head);
-        if (out.o.strides[dim_axis] == 1) {
-          __builtin_memcpy(to, from, static_cast<std::size_t>(p.value_dim) * sizeof *to);
-        } else {
-          for (extent d = 0; d < p.value_dim; ++d) to[d * out.o.strides[dim_axis]] = from[d];
-        }
+        for (extent d = 0; d < p.value_dim; ++d) to[d * out.o.strides[dim_axis]] = from[d];
       }
     });
   }

@@ -163,10 +163,11 @@ bool finite(const T* row, extent count) {
     __builtin_memcpy(&numbers, row + i, sizeof numbers);
     bad |= reinterpret_cast<words>((numbers & exponent) == exponent);
   }
-  bool all = true;
-  for (int lane = 0; lane < width; ++lane) all = all && bad[lane] == 0;
-  for (; i < count; ++i) all = all && (__builtin_bit_cast(word, row[i]) & exponent) != exponent;
-  return all;
+  std::uint64_t parts[bytes / 8], any = 0;
+  __builtin_memcpy(parts, &bad, sizeof parts);
+  for (std::uint64_t const part : parts) any |= part;
+  for (; i < count; ++i) any |= (__builtin_bit_cast(word, row[i]) & exponent) == exponent;
+  return any == 0;
 }
 
 }  // namespace ringfold::detail::inline RINGFOLD_SIMD

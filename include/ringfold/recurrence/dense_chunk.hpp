@@ -180,12 +180,13 @@ struct dense_gradients : decay_gradients<A, dense_chunk<A>> {
   void add_to(const delta_gradients<A>& to, const delta_operands<T>& of, extent batch, extent h, extent first) {
     for (extent i = 0; i < tokens; ++i) {
       A const beta = of.beta(batch, first + i, h, 0);
+      A *const along = base::dmoved[0], *const key = base::dbrought[0];
+      copy_row(&of.k(batch, first + i, h, 0), of.k.strides[dim_axis], dim, A{1}, key);
+      for (extent d = 0; d < dim; ++d) along[d] = dk[i][d] - db[i][d];
+      to.beta(batch, first + i, h, 0) += dot(along, key, dim);
       base::add_to_gate(dgates[i], da[i], a[i]);
-      for (extent d = 0; d < dim; ++d) {
-        A const key = static_cast<A>(of.k(batch, first + i, h, d)), along = dk[i][d] - db[i][d];
-        to.beta(batch, first + i, h, 0) += along * key;
-        dk[i][d] = fused(beta, along, decay[i][base::alike ? 0 : d] * da[i][d]);
-      }
+      base::decay_by(decay[i], da[i], da[i]);
+      for (extent d = 0; d < dim; ++d) dk[i][d] = fused(beta, along[d], da[i][d]);
     }
     base::add_to(to, of, batch, h, first);
   }

@@ -112,7 +112,7 @@ struct chunkwise {
     using A = typename P::accumulate;
     using tokens = typename Terms::template chunk_gradients<A>;
     extent const chunks = most_tokens / chunk + (most_tokens % chunk == 0 ? 0 : 1);
-    tokens const taken(smaller(most_tokens), p.dim, p.value_dim, memory);
+    tokens const taken(most_tokens, smaller(most_tokens), p.dim, p.value_dim, memory);
     return backward_workspace<A>{taken,
                                  detail::take_matrix<A>(memory, checked_multiply(chunks + 1, p.dim), p.value_dim),
                                  detail::take_matrix<A>(memory, p.dim, tokens::state_width(p.dim, p.value_dim))};
@@ -163,13 +163,14 @@ struct chunkwise {
         auto const now = before(rows.first), next = before(rows.first + chunk);
         for (extent i = 0; i < p.dim * p.value_dim; ++i) next.data[i] = now.data[i];
         work.tokens.load(of, dout, b, h, rows, scale_of(p));
+        work.tokens.keep_solved(rows.first);
         work.tokens.enter(now);
         work.tokens.write(next);
       });
       detail::load_state(leaves, b, h, dstate, p.dim);
       for_each_chunk_backward(of, [&](detail::chunk_rows rows) {
         work.tokens.load(of, dout, b, h, rows, scale_of(p));
-        work.tokens.enter(before(rows.first));
+        work.tokens.keep_solved(rows.first);
         work.tokens.from_states(before(rows.first), dstate);
         work.tokens.add_to(to, of, b, h, rows.first);
         work.tokens.read_backward(dstate);

@@ -109,7 +109,7 @@ struct decay_gradients : decayed_gradients<A, Chunk> {
   matrix<A> dout;  ///< scaled
   matrix<A> dq, dk, dv;
 
-  decay_gradients(extent most, extent d, extent e, arena<host_space>& memory)
+  decay_gradients(extent, extent most, extent d, extent e, arena<host_space>& memory)
       : base(most, d, e, memory),
         dout(take_matrix<A>(memory, most, e)),
         dq(take_matrix<A>(memory, most, d)),
@@ -125,6 +125,9 @@ struct decay_gradients : decayed_gradients<A, Chunk> {
     dgates.width = dgates.stride = base::decay.width;
     for (matrix<A> const each : {dq, dk, dv, dgates}) fill(each.data, A{0}, count * each.width);
   }
+
+  /// What enter() makes of the chunk from that token on is kept from here on, for all chunks: nothing.
+  void keep_solved(extent) {}
 
   /// From what the tokens read of each other.
   void from_each_other() { base::differentiate_pairs(queries(), keys()); }

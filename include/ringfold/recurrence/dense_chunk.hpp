@@ -135,12 +135,16 @@ struct dense_gradients : decay_gradients<A, dense_chunk<A>> {
   using base::keys, base::queries;
   matrix<A> da, db;
   matrix<A> z;
+  matrix<A> solved;  ///< y of all tokens
 
-  dense_gradients(extent most, extent d, extent e, arena<host_space>& memory)
-      : base(most, d, e, memory),
+  dense_gradients(extent all, extent most, extent d, extent e, arena<host_space>& memory)
+      : base(all, most, d, e, memory),
         da(take_matrix<A>(memory, most, d)),
         db(take_matrix<A>(memory, most, d)),
-        z(take_matrix<A>(memory, most, base::state_width(d, e))) {}
+        z(take_matrix<A>(memory, most, base::state_width(d, e))),
+        solved(take_matrix<A>(memory, all, e)) {}
+
+  void keep_solved(extent first) { y = solved.from(first); }
 
   template <class Operands, class V>
   void load(const Operands& from, const V& cotangent, extent batch, extent h, chunk_rows rows, A scale) {

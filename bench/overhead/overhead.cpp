@@ -39,9 +39,9 @@ void repeat(int calls, F f) {
 }
 
 template <class Hand, class A>
-void attend_by(int calls, bool by_hand, instant::communicator comm, by_hand::sizes of, const A& attend) {
+void attend_by(int calls, bool by_hand, instant::communicator comm, by_hand::sizes of, instant::stream on,
+               const A& attend) {
   tensors t(of);
-  instant::stream const on;
   if (by_hand) {
     Hand hand(comm, of);
     repeat(calls, [&] {
@@ -56,9 +56,8 @@ void attend_by(int calls, bool by_hand, instant::communicator comm, by_hand::siz
   }
 }
 
-void carry_states(int calls, bool by_hand, instant::communicator comm, by_hand::sizes of) {
+void carry_states(int calls, bool by_hand, instant::communicator comm, by_hand::sizes of, instant::stream on) {
   tensors t(of);
-  instant::stream const on;
   if (by_hand) {
     by_hand::scan<parts> hand(comm, of);
     repeat(calls, [&] { hand.forward(t.queries(t.q_), t.queries(t.k_), t.queries(t.v_), t.queries(t.out_), on); });
@@ -77,14 +76,16 @@ void carry_states(int calls, bool by_hand, instant::communicator comm, by_hand::
 int main(int argc, char** argv) {
   std::vector<std::string> const given(argv + 1, argv + argc);
   if (given.size() != 5) {
-    std::fprintf(stderr, "usage: overhead ring|ulysses|scan library|by_hand nobody|self <ranks> <calls>\n");
+    std::fprintf(stderr, "usage: overhead ring|ulysses|scan library|by_hand nothing|pairing|copying <ranks> <calls>\n");
     return 2;
   }
   bool const by_hand = given[1] == "by_hand";
   int const ranks = std::stoi(given[3]), calls = std::stoi(given[4]);
-  instant::communicator const comm(ranks / 2, ranks, given[2] == "self");
+  instant::communicator const comm(ranks / 2, ranks, given[0] != "scan" && given[2] != "nothing");
+  instant::stream const on{.works = given[2] == "copying"};
   by_hand::sizes const of{.rows = 128, .heads = ranks, .kv_heads = ranks, .dim = 64};
-  if (given[0] == "ring") attend_by<by_hand::ring>(calls, by_hand, comm, of, ring(comm, instant::kernel{}));
-  if (given[0] == "ulysses") attend_by<by_hand::ulysses>(calls, by_hand, comm, of, ulysses(comm, instant::kernel{}));
-  if (given[0] == "scan") carry_states(calls, by_hand, comm, of);
+  if (given[0] == "ring") attend_by<by_hand::ring>(calls, by_hand, comm, of, on, ring(comm, instant::kernel{}));
+  if (given[0] == "ulysses")
+    attend_by<by_hand::ulysses>(calls, by_hand, comm, of, on, ulysses(comm, instant::kernel{}));
+  if (given[0] == "scan") carry_states(calls, by_hand, comm, of, on);
 }

@@ -46,6 +46,7 @@ class chain_scan {
       held_.push_back({slot, algebra_.take_state(memory), algebra_.take_state(memory), {}, {}, {}});
       held_.back().coming.resize(static_cast<std::size_t>(pieces_));
       held_.back().going.resize(static_cast<std::size_t>(pieces_));
+      reads_nothing_ = reads_nothing_ || slots_.begins(slot);
     }
     lists_.sends.reserve(8), lists_.receives.reserve(8);
   }
@@ -53,12 +54,15 @@ class chain_scan {
   /// Begins: `mine` are the elements of the caller's slots, readable until finish(); `seed` enters slot 0, and is looked
   /// at by its owner only.
   void start(span<const element> mine, const state* seed, stream on) {
-    on.elementwise(elementwise::set_zero{}, nothing_);
+    if (reads_nothing_) on.elementwise(elementwise::set_zero{}, nothing_);
     std::size_t index = 0;
     for (held& each : held_) {
       each.own = mine[index++];
-      detail::copy_views(algebra_, on, each.slot == 0 && seed != nullptr ? *seed : nothing_, each.before);
-      for (int piece = 0; piece < pieces_ && slots_.enters(each.slot); ++piece) {
+      if (!slots_.enters(each.slot)) {
+        detail::copy_views(algebra_, on, each.slot == 0 && seed != nullptr ? *seed : nothing_, each.before);
+        continue;
+      }
+      for (int piece = 0; piece < pieces_; ++piece) {
         lists_.clear();
         for (auto const& view : algebra_.views(algebra_.part(each.before, piece, pieces_))) {
           lists_.receive(piece_of(view, role::state, wire(comm_, slots_.owner(each.slot - 1))));
@@ -148,6 +152,7 @@ class chain_scan {
   scan_slots slots_;
   int pieces_;
   state nothing_{};
+  bool reads_nothing_ = false;
   std::vector<held> held_;
   std::size_t next_ = 0;
   int next_piece_ = 0;

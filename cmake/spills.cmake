@@ -1,6 +1,6 @@
-# Do sums stay in registers?  Compiles a file, and looks at its innermost loops that multiply and add vectors: there must
-# be LOOPS of them at least, and none may read or write vectors on the stack.
-#   cmake -D COMPILER=<driver> -D FLAGS=<list> -D FILE=<file> -D ASSEMBLY=<to> -D LOOPS=<number> -P spills.cmake
+# Do sums stay in registers?  Compiles a file, and looks at its innermost loops that multiply and add vectors: so many
+# functions must have any, and none may read or write vectors on the stack.
+#   cmake -D COMPILER=<driver> -D FLAGS=<list> -D FILE=<file> -D ASSEMBLY=<to> -D FUNCTIONS=<number> -P spills.cmake
 cmake_minimum_required(VERSION 3.25)
 
 execute_process(COMMAND ${COMPILER} ${FLAGS} -S ${FILE} -o ${ASSEMBLY} RESULT_VARIABLE status ERROR_VARIABLE output)
@@ -10,7 +10,7 @@ endif()
 
 file(STRINGS ${ASSEMBLY} lines REGEX "^_Z|^\\.L|^\t(v|j)|^\tmovq\t%rsp, %rbp")
 set(at 0)
-set(loops 0)
+set(functions)
 set(spills)
 foreach(line IN LISTS lines)
   if(line MATCHES "^(_Z[^:]+):")
@@ -28,9 +28,9 @@ foreach(line IN LISTS lines)
       math(EXPR length "${at} - ${begin}")
       list(SUBLIST lines ${begin} ${length} body)
       set(sums ${body})
-      list(FILTER sums INCLUDE REGEX "^\tvfn?madd[0-9]+p[sd]")
+      list(FILTER sums INCLUDE REGEX "^\t(vfn?madd[0-9]+p[sd]|vdpbf16ps)")
       if(sums)
-        math(EXPR loops "${loops} + 1")
+        list(APPEND functions ${function})
         list(FILTER body INCLUDE REGEX "^\tv.*\\((${stack})[,)]")
         list(TRANSFORM body PREPEND "  ${function}:")
         list(APPEND spills ${body})
@@ -44,6 +44,8 @@ if(spills)
   list(JOIN spills "\n" spills)
   message(FATAL_ERROR "${COMPILER} ${FLAGS} keeps vectors of ${FILE} on the stack:\n${spills}")
 endif()
-if(loops LESS LOOPS)
-  message(FATAL_ERROR "${FILE} has ${loops} loops that multiply and add vectors; at least ${LOOPS} were expected")
+list(REMOVE_DUPLICATES functions)
+list(LENGTH functions found)
+if(NOT found EQUAL FUNCTIONS)
+  message(FATAL_ERROR "${FILE}: ${found} functions multiply and add vectors in loops; ${FUNCTIONS} were expected")
 endif()

@@ -1,5 +1,5 @@
-# Do sums stay in registers?  Compiles a file, and looks at its innermost loops that multiply and add vectors: so many
-# functions must have any, and none may read or write vectors on the stack.
+# Do sums stay in registers?  Compiles a file, and looks at its innermost loops that multiply and add vectors: at least
+# so many functions have any, and none may read or write vectors on the stack.
 #   cmake -D COMPILER=<driver> -D FLAGS=<list> -D FILE=<file> -D ASSEMBLY=<to> -D FUNCTIONS=<number> -P spills.cmake
 cmake_minimum_required(VERSION 3.25)
 
@@ -46,6 +46,6 @@ if(spills)
 endif()
 list(REMOVE_DUPLICATES functions)
 list(LENGTH functions found)
-if(NOT found EQUAL FUNCTIONS)
-  message(FATAL_ERROR "${FILE}: ${found} functions multiply and add vectors in loops; ${FUNCTIONS} were expected")
+if(found LESS FUNCTIONS)
+  message(FATAL_ERROR "${FILE}: ${found} functions multiply and add vectors in loops; at least ${FUNCTIONS} were expected")
 endif()

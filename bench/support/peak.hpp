@@ -2,10 +2,13 @@
 
 #include <time.h>
 
+#include <algorithm>
+#include <vector>
+
 #include <ringfold/kernel/cpu/dot_step.hpp>
 
 /// \file
-/// What this core can do at best, measured in the same run as what is compared with it.
+/// What this core can do in registers alone, measured in the same run as what is compared with it.
 
 namespace peak {
 
@@ -16,17 +19,19 @@ inline double now() {
   return static_cast<double>(at.tv_sec) + 1e-9 * static_cast<double>(at.tv_nsec);
 }
 
-/// Calls `work`, which does `flops` operations, for a while; returns the best rate in flop/s.
+/// Calls `work`, which does `flops` operations, for a while; returns the median rate in flop/s. The best one would be a
+/// clock's slip: what a core does now and then is nothing to compare with.
 template <class F>
-double best_rate(double flops, F work, double seconds = 0.3) {
-  double best = 0;
+double usual_rate(double flops, F work, double seconds = 0.3) {
+  std::vector<double> rates;
   for (double const start = now(); now() - start < seconds;) {
     double const once = now();
     work();
-    double const rate = flops / (now() - once);
-    best = rate > best ? rate : best;
+    rates.push_back(flops / (now() - once));
   }
-  return best;
+  auto const middle = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2);
+  std::nth_element(rates.begin(), middle, rates.end());
+  return *middle;
 }
 
 /// Multiply-adds of T in registers alone, two operations each, in flop/s.
@@ -39,7 +44,7 @@ double fma_rate() {
   alignas(V::bytes) T memory[2 * numbers];
   alignas(V::bytes) A sums[V::width];
   for (int i = 0; i < 2 * numbers; ++i) memory[i] = static_cast<T>(i < numbers ? A(0.5) : A(1e-3));
-  return best_rate(2.0 * numbers * chains * steps, [&] {
+  return usual_rate(2.0 * numbers * chains * steps, [&] {
     asm volatile("" : : "r"(memory) : "memory");  // what is read may be anything, what is written is wanted
     auto const a = step_of::load(memory), b = step_of::load(memory + numbers);
     typename V::vector sum[chains], total{};

@@ -194,8 +194,8 @@ class mpi_wire : public mpi_duplicate {
     if (code != MPI_SUCCESS) {
       MPI_Error_class(code, &kind);
     } else if (message.receives) {
-      MPI_Test_cancelled(&status, &cancelled);
       MPI_Get_elements_x(&status, message.type, &bytes);
+      if (bytes != message.bytes) MPI_Test_cancelled(&status, &cancelled);
     }
     if (message.type != MPI_BYTE) datatypes_.give(message.type);
     if (kind == MPI_ERR_TRUNCATE) {

@@ -214,7 +214,7 @@ class scan {
   algebra::element own_;
   tensor before_, after_;
   instant::rule rule_;
-  int work_ = 0;
+  instant::rule::workspace work_;
 };
 
 }  // namespace by_hand

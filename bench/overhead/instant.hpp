@@ -116,18 +116,39 @@ struct kernel : ringfold::local_attention {
   }
 };
 
-struct rule : ringfold::decay<ringfold::gating::none> {
-  template <class Work, class P, class Operands, class Element>
-  void summarize(Work&, const P&, const Operands& of, const Element& into) const {
+/// The states, and what is read, of decay without gates; no verb of its own, so that none is worked out unseen.
+struct rule {
+  using kind = ringfold::decay<ringfold::gating::none>;
+  template <class A>
+  using algebra = kind::algebra<A>;
+  template <class T, class Space = host_space>
+  using inputs = kind::inputs<T, Space>;
+  struct workspace {};
+
+  template <class P>
+  static auto algebra_for(const P& p, arena<host_space>& memory) {
+    return kind::algebra_for(p, memory);
+  }
+  template <class P>
+  static ringfold::extent width(const P& p) {
+    return kind::width(p);
+  }
+  void check() const {}
+  template <class P>
+  workspace forward_workspace(const P&, ringfold::extent, arena<host_space>&) const {
+    return {};
+  }
+  template <class P, class Operands, class Element>
+  void summarize(workspace&, const P&, const Operands& of, const Element& into) const {
     happens(&of, &into);
   }
-  template <class Work, class P, class Operands, class Out, class F>
-  void within(Work&, const P&, const Operands& of, const Out& out, F meanwhile) const {
+  template <class P, class Operands, class Out, class F>
+  void within(workspace&, const P&, const Operands& of, const Out& out, F meanwhile) const {
     happens(&of, &out);
     meanwhile();
   }
-  template <class Work, class P, class Operands, class State, class Out>
-  void carry(Work&, const P&, const Operands& of, const State& enters, const Out& out) const {
+  template <class P, class Operands, class State, class Out>
+  void carry(workspace&, const P&, const Operands& of, const State& enters, const Out& out) const {
     happens(&of, &enters, &out);
   }
 };

@@ -181,26 +181,36 @@ class ulysses_attention {
   /// The problem on both sides of the exchange, and whose blocks anybody beyond it needs.
   template <class P>
   struct sharing {
-    sharing(const ulysses_attention& ulysses, const P& p) : outer(p), inner(ulysses.inner(p)) {
+    sharing(const ulysses_attention& ulysses, const P& p)
+        : outer(p),
+          inner(ulysses.inner(p)),
+          query_rows(ulysses.rows_in_groups(p.queries)),
+          key_rows(ulysses.rows_in_groups(p.keys)) {
       for (int owner = 0; owner < p.keys.ranks(); ++owner) {
         needed.push_back(ulysses.inner_.needs(inner, p.owner, owner));
       }
       auto const most_pieces = static_cast<std::size_t>(4 * ulysses.comm_.size());
       lists.sends.reserve(most_pieces), lists.receives.reserve(most_pieces);
     }
-    sharing(const sharing& other) : outer(other.outer), inner(other.inner), needed(other.needed) {
+    sharing(const sharing& other)
+        : outer(other.outer),
+          inner(other.inner),
+          query_rows(other.query_rows),
+          key_rows(other.key_rows),
+          needed(other.needed) {
       lists.sends.reserve(other.lists.sends.capacity()), lists.receives.reserve(other.lists.receives.capacity());
     }
 
     P outer, inner;
-    std::vector<unsigned char> needed;  // by owner of a block
+    std::vector<range> query_rows, key_rows;  // of each owner, among those of its group
+    std::vector<unsigned char> needed;        // by owner of a block
     posting lists;
   };
 
   /// One exchange in which what each `add(from, to, role)` names becomes a share of the heads of all rows.
   template <class P, class F>
   void to_heads(sharing<P>& s, stream on, F f) const {
-    cut const how{head_axis, query_heads(s), row_axis, rows(s.outer.queries, s.outer.owner)};
+    cut const how{head_axis, query_heads(s), row_axis, rows(s.query_rows, s.outer.owner)};
     s.lists.clear();
     f([&](auto from, auto to, role what) { add_reshard(s.lists, comm_, from, to, how, what, on); });
     s.lists.run(comm_, on, pattern::all_to_all);
@@ -209,7 +219,7 @@ class ulysses_attention {
   /// The way back: all heads of the own rows.
   template <class P, class F>
   void to_rows(sharing<P>& s, stream on, F f) const {
-    cut const how{row_axis, rows(s.outer.queries, s.outer.owner), head_axis, query_heads(s)};
+    cut const how{row_axis, rows(s.query_rows, s.outer.owner), head_axis, query_heads(s)};
     s.lists.clear();
     f([&](auto from, auto to, role what) { add_reshard(s.lists, comm_, from, to, how, what, on); });
     s.lists.run(comm_, on, pattern::all_to_all);
@@ -230,7 +240,7 @@ class ulysses_attention {
       return ours;
     }
     auto const local = [&](int rank) { return range{share(rank).first - mine.first_key, share(rank).count}; };
-    cut const how{head_axis, local, row_axis, rows(s.share.outer.keys, mine.owner)};
+    cut const how{head_axis, local, row_axis, rows(s.share.key_rows, mine.owner)};
     s.share.lists.clear();
     add_reshard(s.share.lists, comm_, mine.k, part(s.k), how, role::key, on);
     add_reshard(s.share.lists, comm_, mine.v, part(s.v), how, role::value, on);
@@ -243,7 +253,7 @@ class ulysses_attention {
   void bring_home(S& s, const block<T, space>& mine, const block_gradient<Sum, space>& ours,
                   const block_gradient<Sum, space>& to, stream on) const {
     auto const share = key_heads(s.share, mine);
-    auto const rows_of = rows(s.share.outer.keys, mine.owner);
+    auto const rows_of = rows(s.share.key_rows, mine.owner);
     auto const into = [&](const view<Sum, 4, space>& whole, int rank) {
       return slice(whole, head_axis, range{share(rank).first - mine.first_key, share(rank).count});
     };
@@ -306,15 +316,23 @@ class ulysses_attention {
     return [this, all = s.outer.head](int rank) { return shares_of(all, rank).query; };
   }
 
-  /// The rows of a member's shard among the group's rows, while the caller holds the shard of `owner`.
-  auto rows(const layout& tokens, int owner) const {
-    return [this, &tokens, owner](int rank) {
-      range place;
-      for (int member = 0; member <= rank; ++member) {
-        place.first += place.count;
-        place.count = tokens.rows(owner_at(axis_of(comm_), owner, member));
+  /// The rows of every owner's shard among those of the group that it is in.
+  std::vector<range> rows_in_groups(const layout& tokens) const {
+    axis const along = axis_of(comm_);
+    std::vector<range> made;
+    for (int owner = 0; owner < tokens.ranks(); ++owner) {
+      range place{0, tokens.rows(owner)};
+      for (int member = 0; member < member_of(along, owner); ++member) {
+        place.first += tokens.rows(owner_at(along, owner, member));
       }
-      return place;
+      made.push_back(place);
+    }
+    return made;
+  }
+  /// Those of a member's, while the caller holds the shard of `owner`.
+  auto rows(const std::vector<range>& in_groups, int owner) const {
+    return [along = axis_of(comm_), &in_groups, owner](int rank) {
+      return in_groups[static_cast<std::size_t>(owner_at(along, owner, rank))];
     };
   }
 

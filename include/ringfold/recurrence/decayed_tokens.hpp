@@ -168,7 +168,7 @@ struct decayed_tokens : products<A> {
     in_halves_back(first, half, most, each, cross);
   }
   /// How many tokens need no halves.
-  extent at_once(bool in_place) const { return in_place || (!alike) ? few : panel_rows; }
+  extent at_once(bool in_place) const { return in_place || !alike ? few : panel_rows; }
 
   /// scores[i][j], of a few tokens from `first` on: what i reads by weighs what j wrote. Others are nobody's.
   void weigh_pairs(const state_reads<A>& r, const state_writes<A>& w, extent first, extent count) {

@@ -5,9 +5,9 @@
 // section 5: \[ringfold\] two_level: within nodes elements are joined; use hillis_steele, doubling_123 or recursive_doubling
 // section 6: \[ringfold\] two_level: over nodes one level is left; use a schedule of one level there
 // section 7: \[ringfold\] scan: this schedule joins elements, and these do not join; add +compose\(stream, first, then, into\);
-// section 8: \[ringfold\] narrow: these states hold exponents, and a rounded one is another power
+// section 8: \[ringfold\] narrow: these states hold exponents, which cannot be rounded; send them as they are
 // section 9: \[ringfold\] narrow: f16 ends at 65504, and states may grow beyond; use +bf16 +or +float
-// section 10: \[ringfold\] narrow: states are of no wider numbers than this; leave +schedule::narrow +out
+// section 10: \[ringfold\] narrow: states are of no wider numbers than this; send them as they are
 #include <ringfold/algebra/affine.hpp>
 #include <ringfold/algebra/stabilised.hpp>
 #include <ringfold/collective/scan.hpp>

@@ -144,7 +144,8 @@ struct outcome {
   std::vector<counters> books;
 };
 
-/// Runs a schedule on every rank, twice, and the second time counts. Who does not own slot 0 has no seed.
+/// Runs a schedule on every rank, twice, and the second time counts. Who does not own slot 0 has a seed of
+/// NaN, which nobody may look at.
 template <class Schedule, class Wrap>
 outcome run(Schedule schedule, experiment& e, int ranks, bool seeded, Wrap wrapped) {
   outcome all{std::vector<std::vector<double>>(static_cast<std::size_t>(e.slots.count())),
@@ -160,11 +161,12 @@ outcome run(Schedule schedule, experiment& e, int ranks, bool seeded, Wrap wrapp
     auto const own = e.slots.of(comm.rank());
     std::vector<any_affine::element> mine;
     for (int const slot : own) mine.push_back(e.of_slot(slot));
-    bool const has_seed = seeded && !own.empty() && own.front() == 0;
-    auto const seed = e.state(e.seed);
+    bool const has_first = !own.empty() && own.front() == 0;
+    std::vector<double> nobodys(e.seed.size(), std::numeric_limits<double>::quiet_NaN());
+    auto const seed = e.state(has_first ? e.seed : nobodys);
     for (int i = 0; i < 2; ++i) {
       book = {};
-      scanning.start(mine, has_seed ? &seed : nullptr, {});
+      scanning.start(mine, seeded || !has_first ? &seed : nullptr, {});
       scanning.finish({});
     }
     std::lock_guard const lock(guard);

@@ -24,8 +24,8 @@ struct narrow_element {
 
 /// The algebra of G with states and values of T: they are widened to be worked with, and what is made is rounded.
 ///
-/// Gates are G's own numbers, and travel as their bits do, two or four numbers of T for each. The memory for sums that
-/// every state of this algebra shares is taken when it is made.
+/// Gates are G's own numbers, contiguous along their last axis, and travel as their bits do, two or four numbers of T for
+/// each. The memory for sums that every state of this algebra shares is taken when it is made.
 /// \snippet collective/narrow_scan_test.cpp narrowed
 template <class G, class T>
 class narrowed {
@@ -35,14 +35,12 @@ class narrowed {
   using state = view<T, 4, space>;
   using element = detail::narrow_element<typename G::element, state>;
   static_assert(sizeof(T) < sizeof(typename G::number),
-                "[ringfold] narrow: states are of no wider numbers than this; leave    schedule::narrow    out");
+                "[ringfold] narrow: states are of no wider numbers than this; send them as they are");
   static_assert(!std::is_same_v<T, f16>,
                 "[ringfold] narrow: f16 ends at 65504, and states may grow beyond; use    bf16    or    float");
   static_assert(
       !requires { G::holds_exponents; },
-      "[ringfold] narrow: these states hold exponents, and a rounded one is another power; leave    schedule::narrow   "
-      " "
-      "out");
+      "[ringfold] narrow: these states hold exponents, which cannot be rounded; send them as they are");
 
   narrowed(G of, arena<space>& memory)
       : of_(of), entering_(of.take_state(memory).data), leaving_(of.take_state(memory).data) {}
@@ -58,6 +56,8 @@ class narrowed {
   static std::array<state, 1> views(const state& s) { return {s}; }
   auto views(const element& e) const {
     constexpr std::size_t count = std::tuple_size_v<decltype(of_.views(e.sums))>;
+    static_assert(count <= 2,
+                  "[ringfold] narrow: elements have a gate, or none, and a value; this algebra's have more");
     if constexpr (count == 1) {
       return std::array{e.value};
     } else {

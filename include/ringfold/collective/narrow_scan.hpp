@@ -33,7 +33,8 @@ class narrow_scan {
       : algebra_(algebra, memory),
         seed_(algebra_.take_state(memory)),
         scan_(schedule.of, algebra_, comm, slots, memory) {
-    for (std::size_t own = slots.of(comm.rank()).size(); own > 0; --own) {
+    for (int const slot : slots.of(comm.rank())) {
+      has_first_ = has_first_ || slot == 0;
       mine_.push_back(algebra_.take_element(memory));
       before_.push_back(algebra.take_state(memory));
     }
@@ -42,12 +43,13 @@ class narrow_scan {
   /// As chain_scan's.
   void start(span<const element> mine, const state* seed, stream on) {
     for (std::size_t own = 0; own < mine_.size(); ++own) algebra_.take_over(on, mine[own], mine_[own]);
-    if (seed != nullptr) {
+    bool const seeded = has_first_ && seed != nullptr;
+    if (seeded) {
       on.elementwise(elementwise::round_to{}, seed_, *seed);
       on.elementwise(elementwise::round_to{}, before_[0], *seed);
     }
-    widened_ = seed != nullptr ? 1 : 0;
-    scan_.start(mine_, seed == nullptr ? nullptr : &seed_, on);
+    widened_ = seeded ? 1 : 0;
+    scan_.start(mine_, seeded ? &seed_ : nullptr, on);
   }
 
   bool advance(stream on) {
@@ -77,6 +79,7 @@ class narrow_scan {
   Scan scan_;
   std::vector<typename narrow::element> mine_;
   std::vector<state> before_;
+  bool has_first_ = false;
   std::size_t widened_ = 0;  // of before_; where a seed entered, it is there from the start
 };
 

@@ -151,8 +151,8 @@ struct products {
   }
 
  private:
-  /// c = or += factor a b, in as many of its first columns as columns_of(row, count) says of the rows from there on, of the
-  /// terms_of(row, count). What is added up does not depend on how c is tiled.
+  /// c = or += factor a b, in as many of its first columns as columns_of(row, count) says of the rows from there on, of
+  /// the terms_of(row, count). Which terms are added up does not depend on how c is tiled; their order may.
   template <class Columns, class Terms>
   void multiply_tiles(matrix<A> c, extent rows, bool adds, A factor, left_side<A> a, matrix<const A> b,
                       Columns columns_of, Terms terms_of) {

@@ -24,8 +24,8 @@ struct narrow_element {
 
 /// The algebra of G with states and values of T: they are widened to be worked with, and what is made is rounded.
 ///
-/// Gates are G's own numbers, contiguous along their last axis, and travel as their bits do, two or four numbers of T for
-/// each. The memory for sums that every state of this algebra shares is taken when it is made.
+/// Gates are G's own numbers, contiguous along their last axis, and travel as their bits do, two or four numbers of T
+/// for each. The memory for sums that every state of this algebra shares is taken when it is made.
 /// \snippet collective/narrow_scan_test.cpp narrowed
 template <class G, class T>
 class narrowed {

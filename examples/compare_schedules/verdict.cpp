@@ -12,10 +12,17 @@ namespace {
 /// What errors are allowed beside those of the kernel alone, which may be tried in several orders of keys: the largest
 /// error is one outlier's, and another order of the same sums picks another; so it is held against the largest of all.
 /// At least a few roundoffs of sums more: any order of summing terms may lose 8 of the largest in one place, and 4 of
-/// the results on the whole. Rounding results is the same for both.
-errors allowed_beside(const errors& alone, double worst, double once, double largest_term, double results) {
-  return {std::max(1.5 * worst, worst + 8 * once * largest_term),
+/// the results on the whole. Rounding results is the same for both, but for the largest that is `rounded_anew`.
+errors allowed_beside(const experiment& e, const errors& alone, double worst, double largest_term, double results,
+                      double rounded_anew) {
+  double const once = roundoff(e.sum_type());
+  return {std::max({1.5 * worst, worst + 8 * once * largest_term, worst + rounded_anew}),
           std::max(1.5 * alone.rms, alone.rms + 4 * once * results)};
+}
+
+/// Where weights are rounded too, another order of keys may bring a result to its other neighbour.
+double rounded_anew(const experiment& e, double largest_result) {
+  return e.type == dtype_of<ringfold::bf16> ? roundoff(e.type) * largest_result : 0;
 }
 
 double largest(const tensor& t) {
@@ -34,8 +41,9 @@ target target_of(exact_rows rows, const std::vector<exact_rows>& alone, const ex
     made.worst.max_abs = std::max(made.worst.max_abs, difference(each, made.rows).max_abs);
   }
   double const keep = 1 / (1 - e.dropout);
-  made.allowed = allowed_beside(made.alone, made.worst.max_abs, roundoff(e.sum_type()), keep * largest(e.v),
-                                size_of(made.rows.o).rms);
+  errors const size = size_of(made.rows.o);
+  made.allowed =
+      allowed_beside(e, made.alone, made.worst.max_abs, keep * largest(e.v), size.rms, rounded_anew(e, size.max_abs));
   return made;
 }
 
@@ -50,8 +58,15 @@ slope_target slope_target_of(exact_gradients exact, const std::vector<exact_grad
     made.alone[kind] = difference(alone.front().*kinds[kind], wanted);
     double worst = 0;
     for (const exact_gradients& each : alone) worst = std::max(worst, difference(each.*kinds[kind], wanted).max_abs);
-    errors const size = size_of(kinds[kind] == &exact_gradients::sinks ? made.exact.sink_terms : wanted);
-    made.allowed[kind] = allowed_beside(made.alone[kind], worst, roundoff(e.sum_type()), size.max_abs, size.rms);
+    bool const of_heads = kinds[kind] == &exact_gradients::sinks;
+    errors const size = size_of(of_heads ? made.exact.sink_terms : wanted);
+    // A number for each head is too few to be held against as few. Weights and outputs of 16 bits are rounded anew by
+    // every order of keys, in each row by a roundoff of its terms at most, and rows independently of each other.
+    double const once = roundoff(e.type) / std::sqrt(static_cast<double>(e.shape.batch * e.tokens.tokens()));
+    double const anew = of_heads ? once * size.max_abs : rounded_anew(e, size.max_abs);
+    errors& allowed = made.allowed[kind];
+    allowed = allowed_beside(e, made.alone[kind], worst, size.max_abs, size.rms, anew);
+    if (of_heads) allowed.rms = std::max(allowed.rms, made.alone[kind].rms + once * size.rms);
   }
   return made;
 }

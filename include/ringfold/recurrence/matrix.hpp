@@ -17,9 +17,10 @@ struct matrix {
   A* operator[](extent row) const { return data + row * stride; }
   /// Its rows from one on.
   matrix from(extent row) const { return {data + row * stride, width, stride}; }
-  operator matrix<const A>() const
-    requires(!std::is_const_v<A>)
-  {
+  /// (A template, as nvcc warns of a conversion to oneself.)
+  template <class B>
+    requires(std::is_same_v<B, const A> && !std::is_const_v<A>)
+  operator matrix<B>() const {
     return {data, width, stride};
   }
 };

@@ -161,7 +161,7 @@ bool finite(const T* row, extent count) {
   for (; i + width <= count; i += width) {
     words numbers;
     __builtin_memcpy(&numbers, row + i, sizeof numbers);
-    bad |= reinterpret_cast<words>((numbers & exponent) == exponent);
+    bad |= __builtin_bit_cast(words, (numbers & exponent) == exponent);  // nvcc's front end casts no such vector
   }
   std::uint64_t parts[bytes / 8], any = 0;
   __builtin_memcpy(parts, &bad, sizeof parts);

@@ -5,11 +5,13 @@
 
 Speeds are shares of the peak that was calibrated in the same run, so that another clock is no change. Printed are rows
 that changed by more than the noise: the wider interquartile range of the two, over the median, and at least --noise.
-Beside peers, only ringfold's own speed counts. Exit status: 1 when a row is slower by more than --limit, 2 when the
+Beside peers, only ringfold's own speed counts. Exit status: 1 when a row is slower by more than --limit and its
+noise, or is no number, 2 when the
 files have no row in common.
 """
 import argparse
 import json
+import math
 import pathlib
 import statistics
 import sys
@@ -45,6 +47,8 @@ def rows_of_benchmark(result):
 
     named = {}
     for run in runs:
+        if run.get("error_occurred"):
+            continue
         of_one = run.get("run_type", "iteration") == "iteration"
         if "fma_peak" not in run["name"] and (of_one or run.get("aggregate_name") == "median"):
             named.setdefault(run.get("run_name", run["name"]), ([], []))[0 if of_one else 1].append(speed(run))
@@ -66,10 +70,10 @@ def compared(old, new, noise=0.02, limit=0.05):
     lines, slower = [], 0
     for name in common:
         (was, spread), (is_now, spread_now) = before[name], after[name]
-        change = is_now / was - 1
+        change = is_now / was - 1 if was > 0 else math.nan
         if abs(change) <= max(noise, spread, spread_now):
             continue
-        is_slower = 1 - is_now / was > limit
+        is_slower = not change >= -limit  # what is no number is no result
         slower += is_slower
         lines.append((change, f"{was:10.4g} {is_now:10.4g} {change:+8.1%}  {name}{'  SLOWER' if is_slower else ''}"))
     heads = [f"{'old':>10} {'new':>10} {'change':>8}"] if lines else []

@@ -14,7 +14,8 @@
 #include "support/peak.hpp"
 
 /// \file
-/// What masks and scores cost: pairs per second of the blocked kernel, against plain causal attention of equal work in the same run.
+/// What masks and scores cost: pairs per second of the blocked kernel, against plain causal attention of equal
+/// work in the same run.
 
 using namespace ringfold;
 

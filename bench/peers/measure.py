@@ -26,8 +26,9 @@ def drawn(generator, *shape, low=-1.7, high=1.7):
 
 
 def error(made, expected):
-    """The largest of the relative errors of some tensors."""
-    return max(((x.detach().double().reshape(y.shape) - y).norm() / y.norm()).item() for x, y in zip(made, expected))
+    """The largest of the relative errors of some tensors; none where one is no number."""
+    errors = [((x.detach().double().reshape(y.shape) - y).norm() / y.norm()).item() for x, y in zip(made, expected)]
+    return math.nan if any(map(math.isnan, errors)) else max(errors)
 
 
 def checked(row):

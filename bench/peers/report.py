@@ -8,7 +8,8 @@ measured in turns, each after a call that warms its caches. Of rings it is passe
 - *of peak*: ringfold's share of the fp32 multiply-add peak of as many cores, {peak:.1f} GFLOP/s each, the
   median of what was calibrated between the rows. Products of bf16 can have more than that.
 - *x*: how many times as fast as the peer ringfold is; **bold** where it is behind.
-- One head, batch 1; C is the chunk. Every output and gradient was compared with fp64 before it was measured.
+- One head, batch 1; C is the chunk. Every output and gradient was compared with fp64 before it was measured,
+  rings afterwards.
 
 What is called:
 

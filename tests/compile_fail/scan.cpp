@@ -8,7 +8,9 @@
 // section 8: \[ringfold\] narrow: these states hold exponents, which cannot be rounded; send them as they are
 // section 9: \[ringfold\] narrow: f16 ends at 65504, and states may grow beyond; use +bf16 +or +float
 // section 10: \[ringfold\] narrow: states are of no wider numbers than this; send them as they are
+// section 11: \[ringfold\] narrow: these states hold exponents, which cannot be rounded; send them as they are
 #include <ringfold/algebra/affine.hpp>
+#include <ringfold/algebra/product.hpp>
 #include <ringfold/algebra/stabilised.hpp>
 #include <ringfold/collective/scan.hpp>
 #include <ringfold/comm/self.hpp>
@@ -52,6 +54,9 @@ void use([[maybe_unused]] ringfold::scan_slots slots, [[maybe_unused]] ringfold:
   (void)scan(schedule::narrow<f16>(schedule::chain{}), affine<float, transition::scalar>{}, self{}, slots, memory);
 #elif RINGFOLD_SECTION == 10
   (void)scan(schedule::narrow<float>(schedule::chain{}), affine<float, transition::scalar>{}, self{}, slots, memory);
+#elif RINGFOLD_SECTION == 11
+  product<affine<float, transition::scalar>, stabilised<float> > const both{};
+  (void)scan(schedule::narrow<bf16>(schedule::chain{}), both, self{}, slots, memory);
 #endif
   (void)scan(schedule::narrow<bf16>(schedule::chain{}), affine<float, transition::scalar>{}, self{}, slots, memory);
   (void)scan(schedule::chain{}, acting{}, self{}, slots, memory);

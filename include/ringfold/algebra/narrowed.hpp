@@ -24,8 +24,9 @@ struct narrow_element {
 
 /// The algebra of G with states and values of T: they are widened to be worked with, and what is made is rounded.
 ///
-/// Gates are G's own numbers, contiguous along their last axis, and travel as their bits do, two or four numbers of T
-/// for each. The memory for sums that every state of this algebra shares is taken when it is made.
+/// Elements of G are made of a `gate` and a `value`, and its part(view, index, count) takes views of any number. Gates are
+/// G's own numbers, contiguous along their last axis, and travel as their bits do, two or four numbers of T for each.
+/// Every element has memory to widen its value in; for states there is some that all of this algebra share.
 /// \snippet collective/narrow_scan_test.cpp narrowed
 template <class G, class T>
 class narrowed {
@@ -39,7 +40,7 @@ class narrowed {
   static_assert(!std::is_same_v<T, f16>,
                 "[ringfold] narrow: f16 ends at 65504, and states may grow beyond; use    bf16    or    float");
   static_assert(
-      !requires { G::holds_exponents; },
+      !requires { requires G::holds_exponents; },
       "[ringfold] narrow: these states hold exponents, which cannot be rounded; send them as they are");
 
   narrowed(G of, arena<space>& memory)

@@ -27,6 +27,8 @@ struct product {
   static_assert((std::is_same_v<element, typename Algebras::element> && ...),
                 "[ringfold] product: algebras of one number and space, whose elements are a gate and a value");
 
+  static constexpr bool holds_exponents = (requires { Algebras::holds_exponents; } || ...);
+
   std::tuple<Algebras...> of;
 
   /// \throws usage_error when the algebras are not side by side: of other batches or heads.

@@ -80,7 +80,8 @@ inline layout chunks_of(const char* what, const layout& tokens, extent chunk, ex
 /// Layouts of queries and of keys must consist of whole chunks: contiguous(tokens, ranks, chunk), zigzag(tokens, ranks,
 /// chunk), striped(tokens, ranks, chunk). Bits depend on the chunk, the inner attention and the dtype. Those of
 /// reference_kernel are the same from every compiler, those of flash_kernel on machines with fma and registers of one
-/// width; of bf16, with AVX512_BF16 or without (those of widening_flash_kernel, on both). Gradients of sinks are a rank's own sums, over its rows, and not meant.
+/// width; of bf16, with AVX512_BF16 or without (those of widening_flash_kernel, on both). Gradients of sinks are a rank's
+/// own sums, over its rows, and not meant.
 ///
 /// **Steps** as without. **Bytes** forward as without. Backward, an element of a travelling gradient has 16 bytes
 /// instead of 4 (24 instead of 8 for double). **Memory** as without, where gradients of keys and values take as many

@@ -15,8 +15,8 @@ namespace ringfold {
 /// The state that enters each of the caller's slots, by another scan of states of T; Scan is that one.
 ///
 /// Used as chain_scan is, with elements, a seed and states of G.
-/// **Steps, Order** the schedule's. **Bytes** the schedule's for states of T. **Memory** the scan's; for each of the
-/// caller's slots an element and a state; three states. **Overlap** the scan's.
+/// **Steps, Order** the schedule's. **Bytes** the schedule's for states of T. **Memory** the scan's, and as much again
+/// as its elements for sums; for each of the caller's slots an element and a state; three states. **Overlap** the scan's.
 /// Throws what the communicator throws. Source: schedule::narrowed's.
 template <class Scan, class T, class G, communicator C>
 class narrow_scan {

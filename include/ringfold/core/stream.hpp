@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include <ringfold/core/dtype.hpp>
 #include <ringfold/core/exchange.hpp>
 
 /// \file
@@ -71,10 +72,11 @@ struct add_to {
   }
 };
 
+/// By way of the type that sums of To are kept in, which 16 bits are made of.
 struct round_to {
   template <class To, class From>
   RINGFOLD_HD void operator()(To& to, const From& from) const {
-    to = static_cast<To>(from);
+    to = static_cast<To>(static_cast<accumulate_t<To>>(from));
   }
 };
 

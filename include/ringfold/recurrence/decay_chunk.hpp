@@ -77,9 +77,9 @@ struct decay_chunk : decayed_tokens<A> {
     factor = scale;
     bool const in_place = to.strides[dim_axis] == 1;
     out = in_place ? matrix<A>{&to(batch, first, h, 0), own_out.width, to.strides[row_axis]} : own_out;
-    if (!in_place) fill(out.data, A{0}, base::tokens * out.width);
+    if (!in_place) load_rows(view<const A, 4>(to), batch, h, first, base::tokens, A{1}, out);
     read();
-    if (!in_place) add_rows(to, batch, h, first, base::tokens, A{1}, out);
+    if (!in_place) store_rows(out, batch, h, first, base::tokens, to);
   }
 
   void read_each_other() { base::read_each_other(reads(), {k, v}); }

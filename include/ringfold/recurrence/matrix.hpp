@@ -102,7 +102,13 @@ void load_rows(const view<const T, 4>& from, extent b, extent h, extent first, e
     copy_row(&from(b, first + i, h, 0), from.strides[dim_axis], to.width, factor, to[i]);
   }
 }
-/// The same without a factor: where they lie, or in `scratch`.
+template <class A>
+void store_rows(matrix<A> from, extent b, extent h, extent first, extent count, const view<A, 4>& to) {
+  for (extent i = 0; i < count; ++i) {
+    for (extent d = 0; d < from.width; ++d) to(b, first + i, h, d) = from[i][d];
+  }
+}
+/// As load_rows() without a factor: where they lie, or in `scratch`.
 template <class T, class A>
 matrix<const A> rows_in_place(const view<const T, 4>& from, extent b, extent h, extent first, extent count,
                               matrix<A> scratch) {

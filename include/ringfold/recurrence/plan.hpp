@@ -54,7 +54,7 @@ const P& fitting(const R& over, const P& p) {
 /// Whether somebody asks for an element; one that tells the algebra what it does not travel with is made anyway.
 template <class Rule>
 bool is_wanted(const Rule&, bool travels, bool is_kept) {
-  return travels || is_kept || requires { Rule::tells_algebra; };
+  return travels || is_kept || requires { requires Rule::tells_algebra; };
 }
 
 /// What a state measures, or one for each of some slots.

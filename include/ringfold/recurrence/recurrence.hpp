@@ -29,7 +29,7 @@ struct recurrence_over {
 ///
 /// `schedule` is any of schedule/scan.hpp; a rule, such as decay, has an algebra (algebra/affine.hpp) and the verbs
 /// summarize, within and carry, and for gradients the same once more. Where it has within_and_carry, tokens whose state is
-/// there go by that.
+/// there go by that. Elements that nobody asks for are not summarized, but by a rule whose `tells_algebra` is true.
 /// **Steps** the schedule's, over slots. **Bytes** a state (schedule::chain) or an element a message; no tokens travel.
 /// **Memory** the scan's, and a chunk's. **Order** the schedule's between slots; along the sequence within them.
 /// **Overlap** the scan with all work within chunks.

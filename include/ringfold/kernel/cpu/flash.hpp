@@ -256,7 +256,7 @@ namespace ringfold::inline RINGFOLD_SIMD {
 /// skipped, and keys that it hides may hold anything, NaN included.
 ///
 /// Compiled for a machine with AVX512_BF16, forward multiplies bf16 as it is, two numbers a lane: products of queries
-/// and keys are as exact as in float, and scaled there; weights are added up in float, so the log-sum-exp is too, and
+/// and keys are as exact as in float, and scaled there, once they are added up: sums beyond its range overflow; weights are added up in float, so the log-sum-exp is too, and
 /// rounded to bf16 for the values. That moves an element of the output by at most 2^-8 of the mean size of its values
 /// by weight, 1.6e-3 of it in the norm where they cancel; weights that are powers of two stay exact. Numbers below
 /// the normal ones count as 0. Elsewhere, in widening_flash_kernel and backward, elements are converted to the type

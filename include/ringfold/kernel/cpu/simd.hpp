@@ -89,8 +89,8 @@ struct simd {
   /// The larger of each; a where b is not a number.
   [[gnu::always_inline]] static vector larger(vector a, vector b) { return a < b ? b : a; }
 
-  /// 2^x of numbers that are not above 0, within 2 ulp: integers are exact, below the normal numbers lies 0, and what
-  /// is not a number stays so.
+  /// 2^x of numbers that are not above 0, within 2 ulp: integers are exact, from half a step below the normal numbers on
+  /// lies 0, and what is not a number stays so.
   [[gnu::always_inline]] static vector exp2(vector x) {
     constexpr bool is_float = sizeof(A) == 4;
     constexpr int mantissa = is_float ? 23 : 52, bias = is_float ? 127 : 1023;

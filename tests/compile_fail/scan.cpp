@@ -9,6 +9,7 @@
 // section 9: \[ringfold\] narrow: f16 ends at 65504, and states may grow beyond; use +bf16 +or +float
 // section 10: \[ringfold\] narrow: states are of no wider numbers than this; send them as they are
 // section 11: \[ringfold\] narrow: these states hold exponents, which cannot be rounded; send them as they are
+// section 12: \[ringfold\] narrow: elements have a gate, or none, and a value; this algebra's have more
 #include <ringfold/algebra/affine.hpp>
 #include <ringfold/algebra/product.hpp>
 #include <ringfold/algebra/stabilised.hpp>
@@ -29,6 +30,12 @@ struct whole : ringfold::affine<double, ringfold::transition::dense> {
 /// Elements that act and do not join.
 struct acting : ringfold::affine<double, ringfold::transition::dense> {
   void compose() = delete;
+};
+
+/// Elements of which three parts travel.
+struct crowded : ringfold::affine<float, ringfold::transition::scalar> {
+  static std::array<state, 1> views(const state& s) { return {s}; }
+  static std::array<state, 3> views(const element& e) { return {e.gate, e.value, e.value}; }
 };
 
 void use([[maybe_unused]] ringfold::scan_slots slots, [[maybe_unused]] ringfold::arena<>& memory) {
@@ -57,6 +64,8 @@ void use([[maybe_unused]] ringfold::scan_slots slots, [[maybe_unused]] ringfold:
 #elif RINGFOLD_SECTION == 11
   product<affine<float, transition::scalar>, stabilised<float> > const both{};
   (void)scan(schedule::narrow<bf16>(schedule::chain{}), both, self{}, slots, memory);
+#elif RINGFOLD_SECTION == 12
+  (void)scan(schedule::narrow<bf16>(schedule::gather_bruck{}), crowded{}, self{}, slots, memory);
 #endif
   (void)scan(schedule::narrow<bf16>(schedule::chain{}), affine<float, transition::scalar>{}, self{}, slots, memory);
   (void)scan(schedule::chain{}, acting{}, self{}, slots, memory);

@@ -90,3 +90,15 @@ TEST_CASE("what is handed on is rounded, the same by every schedule of the seria
   }
   CHECK(worst >= 0x1p-25);
 }
+
+TEST_CASE("states of double as bf16: to the nearest, by way of float") {
+  affine<double, transition::scalar> const of{1, 1, 1, 1};
+  sharded::workspace memory(1 << 10);
+  narrowed<affine<double, transition::scalar>, bf16> const narrow(of, memory.arena());
+  auto const made = of.take_element(memory.arena());
+  auto const rounded = narrow.take_element(memory.arena());
+  made.gate.data[0] = -0.25, made.value.data[0] = 1 + 0x1p-8 + 0x1p-16;
+  narrow.take_over(host_stream{}, made, rounded);
+  CHECK(rounded.value.data[0] == 1 + 0x1p-7);
+  CHECK(rounded.sums.gate.data[0] == -0.25);
+}

@@ -50,10 +50,6 @@ void multiply_by(A* row, A factor, extent count) {
   for (extent i = 0; i < count; ++i) row[i] *= factor;
 }
 template <class A>
-void multiply(A* __restrict to, const A* __restrict a, const A* __restrict b, extent count) {
-  for (extent i = 0; i < count; ++i) to[i] = a[i] * b[i];
-}
-template <class A>
 void add_scaled(A* to, A factor, const A* row, extent count) {
   for (extent i = 0; i < count; ++i) to[i] = fused(factor, row[i], to[i]);
 }
@@ -61,6 +57,7 @@ template <class A>
 void add_multiplied(A* to, const A* a, const A* b, extent count) {
   for (extent i = 0; i < count; ++i) to[i] = fused(a[i], b[i], to[i]);
 }
+
 inline namespace RINGFOLD_SIMD {
 
 /// The sum over i below count of terms that are taken in registers and, behind them, one by one: term(N{}, i).

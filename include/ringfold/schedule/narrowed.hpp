@@ -8,7 +8,8 @@ namespace ringfold::schedule {
 /// are, and own tokens see their own sums. Schedules of the serial order round alike, and stay bitwise equal.
 /// Each hop adds at most 2^-8 (bf16; float: 2^-24) of the state and of the value that it rounds to what is off; of
 /// delta and selective rules over 2 to 10 slots, outputs and gradients were off by 0.5 % of the largest at most.
-/// It goes around schedule::two_level, not into it. **Steps, Order** those of `of`. **Bytes** those of `of` for states of such numbers.
+/// It goes around schedule::two_level, not into it.
+/// **Steps, Order** those of `of`. **Bytes** those of `of` for states of such numbers.
 /// Source: the bf16 states of LASP-2 and ZeCO.
 template <class T, class Schedule>
 struct narrowed {

@@ -12,12 +12,13 @@ set(kernel core schedule algebra sequence)
 set(attention core schedule algebra sequence collective kernel)
 set(recurrence ${attention})
 set(comm core)
+set(executor core)
 set(wrap core schedule algebra sequence collective kernel)
 set(adapt ${wrap})
-set(plan ${attention} attention recurrence comm wrap adapt testing)
-set(testing ${attention} attention recurrence comm wrap adapt plan)
+set(plan ${attention} attention recurrence comm executor wrap adapt testing)
+set(testing ${attention} attention recurrence comm executor wrap adapt plan)
 
-set(folders core schedule algebra sequence collective kernel attention recurrence comm wrap adapt plan testing)
+set(folders core schedule algebra sequence collective kernel attention recurrence comm executor wrap adapt plan testing)
 set(light core schedule algebra sequence collective kernel attention recurrence)  # every includer pays for these
 set(heavy functional memory string iostream thread mutex condition_variable regex ranges random chrono)
 set(local algebra kernel)  # these never see a communicator

@@ -9,12 +9,14 @@
 // section 9: \[ringfold\] not a tensor: pass a ringfold::view, or add +auto ringfold_view\(\);
 // section 10: \[ringfold\] this tensor has another element type, rank or space than the plan's problem
 // section 11: \[ringfold\] no backward pass for this problem: add +template <class P> my_state backward_state\(const P&, ringfold::arena<>&\) const;
+// section 12: \[ringfold\] not an executor: add +int workers\(\) const; template <class F> void run\(int count, F&& f\) const
 #include <ringfold/attention/backward_plan.hpp>
 #include <ringfold/attention/gather.hpp>
 #include <ringfold/attention/plan.hpp>
 #include <ringfold/attention/ring.hpp>
 #include <ringfold/attention/ulysses.hpp>
 #include <ringfold/comm/self.hpp>
+#include <ringfold/kernel/cpu/flash.hpp>
 
 template <class Stream>
 struct candidate : ringfold::local_attention {
@@ -50,6 +52,8 @@ int main() {
   plan run(ulysses(basic_self<phantom_stream>{}, candidate<phantom_stream>{}), problem);
 #elif RINGFOLD_SECTION == 8
   auto attend = ulysses(3, candidate<host_stream>{});
+#elif RINGFOLD_SECTION == 12
+  auto attend = ring(self{}, flash_kernel{}.on(3));
 #else
   plan run(ring(self{}, candidate<host_stream>{}), problem);
   plan alone(candidate<host_stream>{}, problem);

@@ -10,6 +10,7 @@
 #include <ringfold/collective/reduce_scatter.hpp>
 #include <ringfold/comm/self.hpp>
 #include <ringfold/core/group.hpp>
+#include <ringfold/kernel/cpu/flash.hpp>
 #include <ringfold/wrap/counted.hpp>
 
 #include "device.cuh"
@@ -62,4 +63,11 @@ void compile_for_device(float* floats, bf16* halves, void* scratch, cudaStream_t
   on.elementwise(elementwise::add_to{}, sums, terms);
   on.elementwise(elementwise::add_to{}, sums, sums);
   on.elementwise(elementwise::round_to{}, terms, sums);
+}
+
+/// Host code beside it may use the CPU kernels.
+void compile_for_host(view<float, 4> q, view<float, 4> k, view<float, 4> out) {
+  auto const p = make_problem<float>(contiguous(64, 1), {.heads = 4, .kv_heads = 2, .dim = 32}, causal());
+  plan run(ring(self{}, flash_kernel{}), p);
+  run.forward(q, k, k, out);
 }

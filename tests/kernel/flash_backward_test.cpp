@@ -7,6 +7,7 @@
 #include <ringfold/kernel/reference.hpp>
 #include <ringfold/sequence/documents.hpp>
 
+#include "erratic.hpp"
 #include "kernel_cases.hpp"
 
 using namespace ringfold;
@@ -351,6 +352,30 @@ TEST_CASE_TEMPLATE("what is hidden may hold anything, and what is seen propagate
       for (extent d = 0; d < dim; ++d) CHECK(got.dq[static_cast<std::size_t>(at * dim + d)] == 0);
     }
   }
+}
+
+TEST_CASE_TEMPLATE("the number of workers changes no bit", T, float, bf16) {
+  constexpr shape shapes[] = {{1, 1, 1, 16, 8}, {2, 6, 3, 5, 7}, {1, 40, 1, 8, 8}};
+  for (int which = 0; which < 12; ++which) {
+    CAPTURE(which);
+    auto const tokens = kernel_cases::layout_number(static_cast<std::uint64_t>(which), which % 3 == 0 ? 1801 : 130);
+    auto const p = make_problem<T>(tokens, shapes[which % 3], which % 2 == 0 ? causal() : window(90, 7));
+    auto const in = draw(p, 5).in;
+    sharded::cut const how{1, which % 3, sharded::memory_order::packed};
+    erratic const many{2 + which % 6};
+    CHECK(run(flash_kernel{}, p, in, how) == run(flash_kernel{}.on(many), p, in, how));
+  }
+}
+
+TEST_CASE("a score function that fails on a worker ends the call with its error") {
+  auto const raise = [](float score, const token_pair& at) {
+    if (at.query == 900 && at.key == 650) throw std::runtime_error("score of 900 and 650");
+    return score;
+  };
+  auto const p = make_problem<float>(contiguous(1200, 1), shape{1, 2, 1, 8, 8}, causal(), score_function(raise, raise));
+  auto const in = draw(make_problem<float>(contiguous(1200, 1), shape{1, 2, 1, 8, 8}, causal()), 7).in;
+  erratic const many{4};
+  CHECK_THROWS_WITH_AS(run(flash_kernel{}.on(many), p, in), "score of 900 and 650", std::runtime_error);
 }
 
 TEST_CASE("what does not fit is refused by name") {

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include "erratic.hpp"
 #include "kernel_cases.hpp"
 
 using namespace ringfold;
@@ -80,4 +81,18 @@ TEST_CASE("memory order changes no bit") {
   auto const first = sharded::run(flash_kernel{}, p, in.q, in.k, in.v);
   for (auto const order : sharded::memory_orders)
     CHECK(first == sharded::run(flash_kernel{}, p, in.q, in.k, in.v, {0, 1, order}));
+}
+
+TEST_CASE_TEMPLATE("the number of workers changes no bit", T, float, bf16) {
+  constexpr shape shapes[] = {{1, 1, 1, 16, 8}, {2, 6, 3, 5, 7}, {1, 40, 1, 8, 8}};
+  for (int which = 0; which < 21; ++which) {
+    CAPTURE(which);
+    auto const tokens = kernel_cases::layout_number(static_cast<std::uint64_t>(which), which % 3 == 0 ? 1201 : 130);
+    auto const p = make_problem<T>(tokens, shapes[which % 3], which % 2 == 0 ? causal() : window(90, 7));
+    auto const in = kernel_cases::draw<T>(p, 5);
+    sharded::cut const how{1, which % 3, sharded::memory_order::packed};
+    erratic const many{2 + which % 6};
+    CHECK(sharded::run(flash_kernel{}, p, in.q, in.k, in.v, how) ==
+          sharded::run(flash_kernel{}.on(many), p, in.q, in.k, in.v, how));
+  }
 }

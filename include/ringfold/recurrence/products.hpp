@@ -199,8 +199,8 @@ template <class A, int... I>
   unroll<__builtin_ctz(width)>([&](auto turn) __attribute__((always_inline)) {
     constexpr int half = width >> (turn + 1);
     unroll<half>([&](auto i) __attribute__((always_inline)) {
-      row[i] = __builtin_shufflevector(row[i], row[i + half], (I / 2 + I % 2 * width)...) +
-               __builtin_shufflevector(row[i], row[i + half], (I / 2 + width / 2 + I % 2 * width)...);
+      row[i] = shuffled<(I / 2 + I % 2 * width)...>(row[i], row[i + half]) +
+               shuffled<(I / 2 + width / 2 + I % 2 * width)...>(row[i], row[i + half]);
     });
   });
   __builtin_memcpy(to, row, sizeof row[0]);

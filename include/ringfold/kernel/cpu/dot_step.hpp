@@ -84,7 +84,7 @@ struct dot_step<bf16> {
  private:
   template <int... I>
   [[gnu::always_inline]] static halves lane_by_lane(halves from, std::integer_sequence<int, I...>) {
-    return __builtin_shufflevector(from, from, (I / 2 + I % 2 * V::width)...);
+    return shuffled<(I / 2 + I % 2 * V::width)...>(from, from);
   }
 };
 #endif

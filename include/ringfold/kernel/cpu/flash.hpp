@@ -11,22 +11,38 @@
 
 namespace ringfold::detail::inline RINGFOLD_SIMD {
 
-/// Queries, running softmax and scratch of the blocked kernel, in tiles; F is the type that is multiplied.
+/// What one worker of the blocked kernel needs beside the state.
+template <class A, class F>
+struct flash_scratch {
+  A* rows;
+  F *keys, *values;
+  A* scores;
+  typename simd<A>::integer* table;
+
+  template <class P>
+  flash_scratch(const P& p, arena<host_space>& memory) {
+    using shape_of = tile_shape<A>;
+    extent const widest = p.dim > p.value_dim ? p.dim : p.value_dim;
+    rows = memory.take<A>(checked_multiply(shape_of::lanes, widest));
+    keys = memory.take<F>(checked_multiply(shape_of::keys, round_up(p.dim, dot_step<F>::depth)));
+    values = memory.take<F>(checked_multiply(shape_of::keys, p.value_dim));
+    scores = memory.take<A>(shape_of::keys * shape_of::lanes);
+    table = memory.take<typename simd<A>::integer>(shape_of::keys * shape_of::lanes);
+  }
+};
+
+/// Queries and running softmax of the blocked kernel, in tiles; F is the type that is multiplied.
 template <class P, class F>
 struct flash_state {
   using A = typename P::accumulate;
-  using integer = typename simd<A>::integer;
+  using scratch = flash_scratch<A, F>;
 
   P p;
   tiling tiles;
-  extent tiles_per_batch;
-  F* q;                                     // [batch * tile][steps of dim][lane][numbers of a step]
-  A *o, *maximum, *sum;                     // [batch * tile][value_dim][lane], [batch * tile][lane]
-  extent *query_positions, *key_positions;  // of the owner's rows, and of the rows of the block at hand
-  A* rows;                                  // scratch
-  F *keys, *values;
-  A* scores;
-  integer* table;
+  F* q = nullptr;                                               // [batch * tile][steps of dim][lane][numbers of a step]
+  A *o = nullptr, *maximum = nullptr, *sum = nullptr;           // [batch * tile][value_dim][lane], [batch * tile][lane]
+  extent *query_positions = nullptr, *key_positions = nullptr;  // of the owner's rows, and of the block's at hand
+  scratch_of_workers<scratch> scratches{};
 };
 
 /// The type that elements are multiplied in.
@@ -34,10 +50,24 @@ template <class T, bool Widens>
 using multiplied_t = std::conditional_t<std::is_same_v<T, bf16> && has_bf16_products && !Widens, T, accumulate_t<T>>;
 
 /// The forward verbs of flash_kernel.
-template <bool Widens>
-class flash_forward : public flash_backward {
+template <bool Widens, executor E>
+class flash_forward : public flash_backward<E> {
+  using flash_backward<E>::on_;
+
  public:
+  using flash_backward<E>::flash_backward;
   static constexpr bool closes_in_any_base = true;
+
+  /// The same kernel, its work shared among the workers of an executor, which must outlive it.
+  template <executor To>
+  flash_forward<Widens, To> on(const To& to) const {
+    return flash_forward<Widens, To>(to);
+  }
+  template <executor To>
+  void on(const To&&) const = delete;
+  template <class To>
+    requires(!executor<To>)
+  not_an_executor<To> on(const To&) const;
 
   /// \throws usage_error when a sequence is too long for 32-bit positions, or the arena too small.
   template <class P>
@@ -46,23 +76,16 @@ class flash_forward : public flash_backward {
     using F = multiplied_t<typename P::element, Widens>;
     using shape_of = tile_shape<A>;
     check_lengths(p);
-    flash_state<P, F> s{
-        p, {p.head, p.queries.rows(p.owner), shape_of::lanes}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}};
-    extent const dim = round_up(p.dim, dot_step<F>::depth);
-    s.tiles_per_batch = s.tiles.before(s.tiles.key_heads());
-    extent const lanes = checked_multiply(checked_multiply(p.batch, s.tiles_per_batch), shape_of::lanes);
-    extent const widest = p.dim > p.value_dim ? p.dim : p.value_dim;
-    s.q = memory.take<F>(checked_multiply(lanes, dim));
+    flash_state<P, F> s{p, {p.head, p.queries.rows(p.owner), shape_of::lanes}};
+    extent const tiles = checked_multiply(p.batch, s.tiles.before(s.tiles.key_heads()));
+    extent const lanes = checked_multiply(tiles, shape_of::lanes);
+    s.q = memory.take<F>(checked_multiply(lanes, round_up(p.dim, dot_step<F>::depth)));
     s.o = memory.take<A>(checked_multiply(lanes, p.value_dim));
     s.maximum = memory.take<A>(lanes);
     s.sum = memory.take<A>(lanes);
     s.query_positions = memory.take<extent>(s.tiles.rows);
     s.key_positions = memory.take<extent>(p.keys.most_rows());
-    s.rows = memory.take<A>(checked_multiply(shape_of::lanes, widest));
-    s.keys = memory.take<F>(checked_multiply(shape_of::keys, dim));
-    s.values = memory.take<F>(checked_multiply(shape_of::keys, p.value_dim));
-    s.scores = memory.take<A>(shape_of::keys * shape_of::lanes);
-    s.table = memory.take<typename simd<A>::integer>(shape_of::keys * shape_of::lanes);
+    s.scratches = {p, on_->workers(), memory};
     return s;
   }
 
@@ -77,8 +100,9 @@ class flash_forward : public flash_backward {
     [[maybe_unused]] A const factor = static_cast<A>(p.score.scale * log2_of_e);
     constexpr int depth = dot_step<F>::depth;
     extent const steps = round_up(p.dim, depth) / depth;
-    F* const rows = reinterpret_cast<F*>(s.rows);
-    for_each_tile(s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used) {
+    for_each_tile(*on_, s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used, int worker) {
+      A* const room = s.scratches(p, worker).rows;
+      F* const rows = reinterpret_cast<F*>(room);
       for (int lane = 0; lane < lanes; ++lane) {
         F* const to = rows + lane * steps * depth;
         if (lane >= used.count) {
@@ -89,7 +113,7 @@ class flash_forward : public flash_backward {
           copy_row(row_of(q, batch, used.row(lane), used.head(lane)), q.strides[dim_axis], p.dim, factor, to);
         }
       }
-      turn(s.rows, steps, lanes, steps, reinterpret_cast<A*>(s.q + at * steps * depth * lanes), lanes);
+      turn(room, steps, lanes, steps, reinterpret_cast<A*>(s.q + at * steps * depth * lanes), lanes);
       for (extent i = 0; i < p.value_dim * lanes; ++i) s.o[at * p.value_dim * lanes + i] = 0;
       for (int lane = 0; lane < lanes; ++lane) {
         s.maximum[at * lanes + lane] = -static_cast<A>(__builtin_inf());
@@ -105,17 +129,15 @@ class flash_forward : public flash_backward {
     const P& p = s.p;
     check_block(p, kv);
     p.keys.for_each_position(kv.owner, [&](extent row, extent position) { s.key_positions[row] = position; });
-    for (extent batch = 0; batch < p.batch; ++batch) {
-      for (extent head = 0; head < kv.k.extents[head_axis]; ++head) {
-        extent const key_head = kv.first_key + head - s.tiles.first_key();
-        if (key_head < 0 || key_head >= s.tiles.key_heads()) continue;
-        extent const tiles = s.tiles.tiles_of(key_head);
-        // Queries by the cacheful: every block of keys then serves many tiles, in whatever cache it is found.
-        for (extent first = 0; first < tiles; first += tiles_at_once) {
-          fold_keys(s, kv, batch, head, key_head, first, tiles - first < tiles_at_once ? tiles - first : tiles_at_once);
-        }
-      }
-    }
+    auto const heads = s.tiles.shared_with(kv.first_key, kv.k.extents[head_axis]);
+    // Queries by the cacheful: every block of keys then serves many tiles, in whatever cache it is found.
+    extent const tiles = s.tiles.before(s.tiles.key_heads()) * p.batch, shares = 4 * on_->workers();
+    extent const fair = on_->workers() == 1 ? tile_runs::most : tiles / shares + 1;
+    tile_runs const runs(s.tiles, p.batch, heads, fair < tile_runs::most ? fair : tile_runs::most);
+    // Of causal attention the last ones are the longest.
+    hand_out(*on_, runs.count(), [&](extent index, int worker) {
+      fold_keys(s, s.scratches(p, worker), kv, runs[runs.count() - 1 - index]);
+    });
   }
 
   /// \throws shape_error when the partial does not fit the problem.
@@ -125,19 +147,20 @@ class flash_forward : public flash_backward {
     constexpr int lanes = tile_shape<A>::lanes;
     const P& p = s.p;
     check_partial(p, out);
-    for_each_tile(s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used) {
+    for_each_tile(*on_, s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used, int worker) {
+      A* const rows = s.scratches(p, worker).rows;
       A* const o = s.o + at * p.value_dim * lanes;
       const A* const sums = s.sum + at * lanes;
       divide(o, p.value_dim, sums);
       bool const in_rows = used.heads == 1 && out.o.strides[dim_axis] == 1;  // as turn() writes
-      turn(o, lanes, p.value_dim, used.count, in_rows ? row_of(out.o, batch, used.row(0), used.head(0)) : s.rows,
+      turn(o, lanes, p.value_dim, used.count, in_rows ? row_of(out.o, batch, used.row(0), used.head(0)) : rows,
            in_rows ? out.o.strides[row_axis] : p.value_dim);
       for (int lane = 0; lane < used.count; ++lane) {
         extent const row = used.row(lane), head = used.head(lane);
         A const none = -static_cast<A>(__builtin_inf()), maximum = s.maximum[at * lanes + lane];
         out.lse(batch, row, head) = sums[lane] == 0 ? none : log_sum<Base>(maximum, exponential::log2(sums[lane]));
         if (in_rows) continue;
-        const A* const from = s.rows + lane * p.value_dim;
+        const A* const from = rows + lane * p.value_dim;
         A* const to = row_of(out.o, batch, row, head);
         for (extent d = 0; d < p.value_dim; ++d) to[d * out.o.strides[dim_axis]] = from[d];
       }
@@ -145,8 +168,6 @@ class flash_forward : public flash_backward {
   }
 
  private:
-  static constexpr int tiles_at_once = 16;
-
   /// o[dim][lane] /= sums[lane]; 0 where nothing was added up.
   template <class A>
   static void divide(A* o, extent dims, const A* sums) {
@@ -163,18 +184,18 @@ class flash_forward : public flash_backward {
 
   /// Folds all keys of one head into some tiles of one key head's queries.
   template <class P, class F>
-  static void fold_keys(flash_state<P, F>& s, const block<typename P::element>& kv, extent batch, extent head,
-                        extent key_head, extent first_tile, extent tiles) {
+  static void fold_keys(const flash_state<P, F>& s, const flash_scratch<typename P::accumulate, F>& own,
+                        const block<typename P::element>& kv, const tile_run& run) {
     using A = typename P::accumulate;
     using shape_of = tile_shape<A>;
     const P& p = s.p;
-    hull queries[tiles_at_once];
-    for (extent i = 0; i < tiles; ++i) {
-      auto const lanes = s.tiles.lanes_at(key_head, first_tile + i);
+    extent const batch = run.batch, head = run.key_head + s.tiles.first_key() - kv.first_key;
+    hull queries[tile_runs::most];
+    for (extent i = 0; i < run.count; ++i) {
+      auto const lanes = s.tiles.lanes_at(run.key_head, run.first + i);
       extent const from = lanes.row(0), to = lanes.row(lanes.count - 1);
       queries[i] = hull_of(s.query_positions + from, to - from + 1);
     }
-    extent const first_at = batch * s.tiles_per_batch + s.tiles.before(key_head) + first_tile;
     extent const rows = kv.k.extents[row_axis];
     for (extent row = 0; row < rows; row += shape_of::keys) {
       extent const count = rows - row < shape_of::keys ? rows - row : shape_of::keys;
@@ -182,29 +203,30 @@ class flash_forward : public flash_backward {
       hull const keys = hull_of(positions, count);
       tile<F> t{};
       bool all_finite = false;
-      for (extent i = 0; i < tiles; ++i) {
+      for (extent i = 0; i < run.count; ++i) {
         auto const seen = trim(p.mask_of, queries[i], positions, count, keys);
         if (seen.left == coverage::skip) continue;
         if (t.k == nullptr) {
-          t.dim = round_up(p.dim, dot_step<F>::depth), t.value_dim = p.value_dim, t.scores = s.scores;
+          t.dim = round_up(p.dim, dot_step<F>::depth), t.value_dim = p.value_dim, t.scores = own.scores;
           t.factor = static_cast<A>(p.score.scale * log2_of_e);
-          t.k = rows_of(kv.k, batch, row, head, count, s.keys, t.k_stride);
+          t.k = rows_of(kv.k, batch, row, head, count, own.keys, t.k_stride);
           if constexpr (dot_step<F>::depth > 1) {
-            t.v = paired_rows_of(kv.v, batch, row, head, count, s.values, t.v_stride);
+            t.v = paired_rows_of(kv.v, batch, row, head, count, own.values, t.v_stride);
           } else {
-            t.v = rows_of(kv.v, batch, row, head, count, s.values, t.v_stride);
+            t.v = rows_of(kv.v, batch, row, head, count, own.values, t.v_stride);
           }
         }
-        fold_tile(s, t, seen, batch, positions, count, s.tiles.lanes_at(key_head, first_tile + i), first_at + i,
-                  all_finite);
+        fold_tile(s, own.table, t, seen, batch, positions, count, s.tiles.lanes_at(run.key_head, run.first + i),
+                  run.at + i, all_finite);
       }
     }
   }
 
   /// Folds what one tile sees of a block; `whole` describes the block.
   template <class P, class F>
-  static void fold_tile(flash_state<P, F>& s, const tile<F>& whole, visible_keys seen, [[maybe_unused]] extent batch,
-                        const extent* positions, extent count, const lanes_of& used, extent at, bool& all_finite) {
+  static void fold_tile(const flash_state<P, F>& s, typename tile<F>::integer* table, const tile<F>& whole,
+                        visible_keys seen, [[maybe_unused]] extent batch, const extent* positions, extent count,
+                        const lanes_of& used, extent at, bool& all_finite) {
     using A = typename P::accumulate;
     constexpr int lanes = tile_shape<A>::lanes, depth = dot_step<F>::depth;
     tile<F> t = whole;
@@ -218,7 +240,7 @@ class flash_forward : public flash_backward {
         extent const row = used.row(lane < used.count ? lane : used.count - 1);
         hidden.positions[lane] = static_cast<typename simd<A>::integer>(s.query_positions[row]);
       }
-      draw(s.p.mask_of, positions + seen.first, hidden, s.table, t);
+      draw(s.p.mask_of, positions + seen.first, hidden, table, t);
     }
     // Keys that complete a step may be keys that were trimmed away.
     if (seen.left == coverage::partial || (depth > 1 && seen.count < count)) {
@@ -261,14 +283,17 @@ namespace ringfold::inline RINGFOLD_SIMD {
 /// by weight, 1.6e-3 of it in the norm where they cancel; weights that are powers of two stay exact. Numbers below
 /// the normal ones count as 0. Elsewhere, in widening_flash_kernel and backward, elements are converted to the type
 /// that sums are kept in.
+/// Work may be shared among threads: `flash_kernel{}.on(executor)`. Runs of 16 tiles of queries go to whoever is free;
+/// forward they are independent, backward each follows the one before. No bit depends on the number of workers. Masks
+/// and score functions are called by all of them; a bias that collects a gradient is left to one.
 /// Queries are copied by prepare(). Memory: about batch * rows * heads * (dim + value_dim + 2) accumulators (dim / 2 of
-/// bf16 as it is), 8 bytes per row of positions, and one block of scratch.
+/// bf16 as it is), 8 bytes per row of positions, and for each worker one block of scratch.
 /// The backward verbs are those of detail::flash_backward.
 /// Source: Dao, FlashAttention-2 (2023), turned so that queries are lanes; weights in bf16 as on GPUs.
-class flash_kernel : public detail::flash_forward<false> {};
+class flash_kernel : public detail::flash_forward<false, in_place> {};
 
 /// As flash_kernel, but elements are multiplied in the type that sums are kept in on every machine: of bf16 the same
 /// bits with AVX512_BF16 as without, and no weight is rounded to it.
-class widening_flash_kernel : public detail::flash_forward<true> {};
+class widening_flash_kernel : public detail::flash_forward<true, in_place> {};
 
 }  // namespace ringfold::inline RINGFOLD_SIMD

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <new>
+
 #include <ringfold/algebra/exponential.hpp>
 #include <ringfold/kernel/attention.hpp>
 #include <ringfold/kernel/cpu/rows.hpp>
@@ -11,35 +13,67 @@
 
 namespace ringfold::detail::inline RINGFOLD_SIMD {
 
-/// Queries, what is known of their results, their gradient and scratch, in tiles.
+/// What one worker of the backward pass needs beside the state.
+template <class A>
+struct flash_backward_scratch {
+  A *q_rows, *dout_rows;
+  A *keys, *values, *dk, *dv;  // of one block
+  A *scores, *gains;
+  typename simd<A>::integer* table;
+  tile_scratch<A> of_score{};
+
+  template <class P>
+  flash_backward_scratch(const P& p, arena<host_space>& memory) {
+    using shape_of = backward_shape<A>;
+    constexpr extent pairs = shape_of::keys * shape_of::lanes;
+    extent const dim = shape_of::padded(p.dim), value_dim = shape_of::padded(p.value_dim);
+    q_rows = memory.take<A>(checked_multiply(shape_of::lanes, dim));
+    dout_rows = memory.take<A>(checked_multiply(shape_of::lanes, value_dim));
+    keys = memory.take<A>(checked_multiply(shape_of::keys, p.dim));
+    values = memory.take<A>(checked_multiply(shape_of::keys, p.value_dim));
+    dk = memory.take<A>(checked_multiply(shape_of::key_rows, dim));
+    dv = memory.take<A>(checked_multiply(shape_of::key_rows, value_dim));
+    scores = memory.take<A>(pairs);
+    gains = memory.take<A>(pairs);
+    table = memory.take<typename simd<A>::integer>(pairs);
+    using parts = decltype(p.score.parts);
+    if (parts::bends) of_score.slopes = memory.take<A>(pairs);
+    if (parts::drops) of_score.keeps = memory.take<A>(pairs);
+  }
+};
+
+/// Queries, what is known of their results, and their gradient, in tiles.
 template <class P>
 struct flash_backward_state {
   using A = typename P::accumulate;
-  using integer = typename simd<A>::integer;
+  using scratch = flash_backward_scratch<A>;
 
   P p;
   tiling tiles;
-  extent tiles_per_batch = 0;
   A *q = nullptr, *dq = nullptr, *dout = nullptr;  // [batch * tile][dim][lane]; q in units of log2, dq less its scale
   A *lse = nullptr, *delta = nullptr;              // [batch * tile][lane]; lse in units of log2
   extent *query_positions = nullptr, *key_positions = nullptr;
-  A *q_rows = nullptr, *dout_rows = nullptr;                           // scratch
-  A *keys = nullptr, *values = nullptr, *dk = nullptr, *dv = nullptr;  // of one block
-  A *scores = nullptr, *gains = nullptr;
-  tile_scratch<A> of_score{};
-  integer* table = nullptr;
+  footprints::steps* steps = nullptr;  // [run of tiles]: the keys that it is done with
+  scratch_of_workers<scratch> scratches{};
 };
 
 /// Backward verbs of flash_kernel: weights are made again from lse, block by block, and never kept.
 ///
 /// Queries and dout are copied by prepare_backward(); lse and delta too. Keys and values are read during
-/// accumulate_backward() only, and their gradients are summed in scratch, over up to tiles_at_once tiles of queries,
-/// before they are added to the caller's. The order of all sums is fixed.
+/// accumulate_backward() only, and their gradients are summed in scratch, over a run of tiles of queries, before they
+/// are added to the caller's. The order of all sums is fixed: with several workers, a run of tiles follows the one
+/// before from block to block of keys.
 /// Memory: about batch * rows * heads * (2 dim + value_dim + 2) accumulators, 8 bytes per row of positions, and
-/// scratch for one block.
+/// for each worker scratch for one block.
 /// Source: Dao, FlashAttention-2 (2023), turned so that queries are lanes.
+template <executor E>
 class flash_backward : public local_attention {
  public:
+  flash_backward()
+    requires std::same_as<E, in_place>
+      : on_(&alone) {}
+  explicit flash_backward(const E& on) : on_(&on) {}
+
   /// \throws usage_error when a sequence is too long for 32-bit positions, or the arena too small.
   template <class P>
   flash_backward_state<P> backward_state(const P& p, arena<host_space>& memory) const {
@@ -47,9 +81,8 @@ class flash_backward : public local_attention {
     using shape_of = backward_shape<A>;
     check_lengths(p);
     flash_backward_state<P> s{p, {p.head, p.queries.rows(p.owner), shape_of::lanes}};
-    s.tiles_per_batch = s.tiles.before(s.tiles.key_heads());
-    extent const lanes = checked_multiply(checked_multiply(p.batch, s.tiles_per_batch), shape_of::lanes);
-    extent const dim = shape_of::padded(p.dim), value_dim = shape_of::padded(p.value_dim);
+    extent const tiles = checked_multiply(p.batch, s.tiles.before(s.tiles.key_heads()));
+    extent const lanes = checked_multiply(tiles, shape_of::lanes);
     s.q = memory.take<A>(checked_multiply(lanes, p.dim));
     s.dq = memory.take<A>(checked_multiply(lanes, p.dim));
     s.dout = memory.take<A>(checked_multiply(lanes, p.value_dim));
@@ -57,18 +90,8 @@ class flash_backward : public local_attention {
     s.delta = memory.take<A>(lanes);
     s.query_positions = memory.take<extent>(s.tiles.rows);
     s.key_positions = memory.take<extent>(p.keys.most_rows());
-    s.q_rows = memory.take<A>(checked_multiply(shape_of::lanes, dim));
-    s.dout_rows = memory.take<A>(checked_multiply(shape_of::lanes, value_dim));
-    s.keys = memory.take<A>(checked_multiply(shape_of::keys, p.dim));
-    s.values = memory.take<A>(checked_multiply(shape_of::keys, p.value_dim));
-    s.dk = memory.take<A>(checked_multiply(shape_of::key_rows, dim));
-    s.dv = memory.take<A>(checked_multiply(shape_of::key_rows, value_dim));
-    s.scores = memory.take<A>(shape_of::keys * shape_of::lanes);
-    s.gains = memory.take<A>(shape_of::keys * shape_of::lanes);
-    s.table = memory.take<typename simd<A>::integer>(shape_of::keys * shape_of::lanes);
-    using parts = decltype(p.score.parts);
-    if (parts::bends) s.of_score.slopes = memory.take<A>(shape_of::keys * shape_of::lanes);
-    if (parts::drops) s.of_score.keeps = memory.take<A>(shape_of::keys * shape_of::lanes);
+    s.steps = memory.take<footprints::steps>(tile_runs(s.tiles, p.batch).count());
+    s.scratches = {p, on_->workers(), memory};
     return s;
   }
 
@@ -88,13 +111,12 @@ class flash_backward : public local_attention {
     p.queries.for_each_position(p.owner, [&](extent row, extent position) { s.query_positions[row] = position; });
     A const factor = static_cast<A>(p.score.scale * log2_of_e), none = -static_cast<A>(__builtin_inf());
     extent const stride = shape_of::padded(p.dim), value_stride = shape_of::padded(p.value_dim);
-    set_zero(s.q_rows, lanes * stride);
-    set_zero(s.dout_rows, lanes * value_stride);
-    for_each_tile(s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used) {
+    for_each_tile(*on_, s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used, int worker) {
+      auto const own = s.scratches(p, worker);
       for (int lane = 0; lane < lanes; ++lane) {
         // A row that saw nothing may hold anything; it takes no part.
-        A* const row_of_q = s.q_rows + lane * stride;
-        A* const row_of_dout = s.dout_rows + lane * value_stride;
+        A* const row_of_q = own.q_rows + lane * stride;
+        A* const row_of_dout = own.dout_rows + lane * value_stride;
         A lse = none;
         if (lane < used.count) lse = of_out.lse(batch, used.row(lane), used.head(lane));
         s.lse[at * lanes + lane] = lse * static_cast<A>(log2_of_e);
@@ -109,8 +131,8 @@ class flash_backward : public local_attention {
           copy_row(&of_out.dout(batch, row, head, 0), of_out.dout.strides[dim_axis], p.value_dim, A{1}, row_of_dout);
         }
       }
-      turn(s.q_rows, stride, lanes, p.dim, s.q + at * p.dim * lanes, lanes);
-      turn(s.dout_rows, value_stride, lanes, p.value_dim, s.dout + at * p.value_dim * lanes, lanes);
+      turn(own.q_rows, stride, lanes, p.dim, s.q + at * p.dim * lanes, lanes);
+      turn(own.dout_rows, value_stride, lanes, p.value_dim, s.dout + at * p.value_dim * lanes, lanes);
       set_zero(s.dq + at * p.dim * lanes, p.dim * lanes);
     });
   }
@@ -127,16 +149,16 @@ class flash_backward : public local_attention {
     check_extents("dk", to.k, {p.batch, rows, heads, p.dim});
     check_extents("dv", to.v, {p.batch, rows, heads, p.value_dim});
     p.keys.for_each_position(kv.owner, [&](extent row, extent position) { s.key_positions[row] = position; });
-    for (extent batch = 0; batch < p.batch; ++batch) {
-      for (extent head = 0; head < heads; ++head) {
-        extent const key_head = kv.first_key + head - s.tiles.first_key();
-        if (key_head < 0 || key_head >= s.tiles.key_heads()) continue;
-        extent const tiles = s.tiles.tiles_of(key_head);
-        for (extent first = 0; first < tiles; first += tiles_at_once) {
-          extent const count = tiles - first < tiles_at_once ? tiles - first : tiles_at_once;
-          fold_keys_back(s, kv, to, batch, head, key_head, first, count);
-        }
-      }
+    tile_runs const runs(s.tiles, p.batch, s.tiles.shared_with(kv.first_key, heads));
+    for (extent index = 0; index < runs.count(); ++index) new (s.steps + index) footprints::steps(0);
+    auto const fold = [&](extent index, int worker) {
+      footprints trace(s.steps + index, runs.begins_head(index) ? nullptr : s.steps + index - 1, rows);
+      fold_keys_back(s, s.scratches(p, worker), kv, to, runs[index], trace);
+    };
+    if constexpr (std::remove_cvref_t<decltype(p.score.parts)>::collects) {
+      hand_out(in_place{}, runs.count(), fold);  // all queries may share what is collected
+    } else {
+      hand_out(*on_, runs.count(), fold);
     }
   }
 
@@ -150,19 +172,23 @@ class flash_backward : public local_attention {
     check_extents("dq", dq, {p.batch, p.queries.rows(p.owner), p.head.query, p.dim});
     extent const stride = shape_of::padded(p.dim);
     A const scale = static_cast<A>(p.score.scale);
-    for_each_tile(s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used) {
-      turn(s.dq + at * p.dim * lanes, lanes, p.dim, lanes, s.q_rows, stride);
+    for_each_tile(*on_, s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used, int worker) {
+      A* const rows = s.scratches(p, worker).q_rows;
+      turn(s.dq + at * p.dim * lanes, lanes, p.dim, lanes, rows, stride);
       for (int lane = 0; lane < used.count; ++lane) {
         bool const empty = s.lse[at * lanes + lane] == -static_cast<A>(__builtin_inf());
-        const A* const from = s.q_rows + lane * stride;
+        const A* const from = rows + lane * stride;
         A* const row = &dq(batch, used.row(lane), used.head(lane), 0);
         for (extent d = 0; d < p.dim; ++d) row[d * dq.strides[dim_axis]] = empty ? 0 : from[d] * scale;
       }
     });
   }
 
+ protected:
+  const E* on_;
+
  private:
-  static constexpr int tiles_at_once = 16;
+  static constexpr in_place alone{};
 
   template <class A>
   static void set_zero(A* row, extent count) {
@@ -171,19 +197,20 @@ class flash_backward : public local_attention {
 
   /// Adds the part of some tiles of one key head's queries to the gradients of all keys of that head, and back.
   template <class P>
-  static void fold_keys_back(flash_backward_state<P>& s, const block<typename P::element>& kv,
-                             const block_gradient<typename P::accumulate>& to, extent batch, extent head,
-                             extent key_head, extent first_tile, extent tiles) {
+  static void fold_keys_back(const flash_backward_state<P>& s,
+                             const flash_backward_scratch<typename P::accumulate>& own,
+                             const block<typename P::element>& kv, const block_gradient<typename P::accumulate>& to,
+                             const tile_run& run, footprints& trace) {
     using A = typename P::accumulate;
     using shape_of = backward_shape<A>;
     const P& p = s.p;
-    hull queries[tiles_at_once];
-    for (extent i = 0; i < tiles; ++i) {
-      auto const lanes = s.tiles.lanes_at(key_head, first_tile + i);
+    extent const batch = run.batch, head = run.key_head + s.tiles.first_key() - kv.first_key;
+    hull queries[tile_runs::most];
+    for (extent i = 0; i < run.count; ++i) {
+      auto const lanes = s.tiles.lanes_at(run.key_head, run.first + i);
       extent const from = lanes.row(0), last = lanes.row(lanes.count - 1);
       queries[i] = hull_of(s.query_positions + from, last - from + 1);
     }
-    extent const first_at = batch * s.tiles_per_batch + s.tiles.before(key_head) + first_tile;
     extent const rows = kv.k.extents[row_axis];
     extent const stride = shape_of::padded(p.dim), value_stride = shape_of::padded(p.value_dim);
     for (extent row = 0; row < rows; row += shape_of::keys) {
@@ -192,24 +219,27 @@ class flash_backward : public local_attention {
       hull const keys = hull_of(positions, count);
       backward_tile<A> t{};
       bool all_finite = false;
-      for (extent i = 0; i < tiles; ++i) {
+      for (extent i = 0; i < run.count; ++i) {
         auto const seen = trim(p.mask_of, queries[i], positions, count, keys);
         if (seen.left == coverage::skip) continue;
         if (t.k == nullptr) {
-          t.dim = p.dim, t.value_dim = p.value_dim, t.scores = s.scores, t.gains = s.gains;
-          t.q_rows = s.q_rows, t.dout_rows = s.dout_rows, t.dk = s.dk, t.dv = s.dv;
-          t.k = rows_of(kv.k, batch, row, head, count, s.keys, t.k_stride);
-          t.v = rows_of(kv.v, batch, row, head, count, s.values, t.v_stride);
-          set_zero(s.dk, shape_of::key_rows * stride);
-          set_zero(s.dv, shape_of::key_rows * value_stride);
+          t.dim = p.dim, t.value_dim = p.value_dim, t.scores = own.scores, t.gains = own.gains;
+          t.q_rows = own.q_rows, t.dout_rows = own.dout_rows, t.dk = own.dk, t.dv = own.dv;
+          t.k = rows_of(kv.k, batch, row, head, count, own.keys, t.k_stride);
+          t.v = rows_of(kv.v, batch, row, head, count, own.values, t.v_stride);
+          set_zero(own.dk, shape_of::key_rows * stride);
+          set_zero(own.dv, shape_of::key_rows * value_stride);
         }
-        fold_tile_back(s, t, seen, batch, positions, count, s.tiles.lanes_at(key_head, first_tile + i), first_at + i,
-                       all_finite);
+        fold_tile_back(s, own, t, seen, batch, positions, count, s.tiles.lanes_at(run.key_head, run.first + i),
+                       run.at + i, all_finite);
       }
-      if (t.k == nullptr) continue;
-      // The queries were in units of log2.
-      add_rows(s.dk, stride, count, static_cast<A>(1 / log2_of_e), to.k, batch, row, head);
-      add_rows(s.dv, value_stride, count, A{1}, to.v, batch, row, head);
+      if (!trace.follow(row + count)) return;
+      if (t.k != nullptr) {
+        // The queries were in units of log2.
+        add_rows(own.dk, stride, count, static_cast<A>(1 / log2_of_e), to.k, batch, row, head);
+        add_rows(own.dv, value_stride, count, A{1}, to.v, batch, row, head);
+      }
+      trace.advance(count);
     }
   }
 
@@ -230,9 +260,9 @@ class flash_backward : public local_attention {
 
   /// What one tile and the part of a block that it sees owe each other; `whole` describes the block.
   template <class P, class A>
-  static void fold_tile_back(flash_backward_state<P>& s, const backward_tile<A>& whole, visible_keys seen,
-                             [[maybe_unused]] extent batch, const extent* positions, extent count, const lanes_of& used,
-                             extent at, bool& all_finite) {
+  static void fold_tile_back(const flash_backward_state<P>& s, const flash_backward_scratch<A>& own,
+                             const backward_tile<A>& whole, visible_keys seen, [[maybe_unused]] extent batch,
+                             const extent* positions, extent count, const lanes_of& used, extent at, bool& all_finite) {
     using shape_of = backward_shape<A>;
     constexpr int lanes = shape_of::lanes;
     extent const stride = shape_of::padded(whole.dim), value_stride = shape_of::padded(whole.value_dim);
@@ -250,7 +280,7 @@ class flash_backward : public local_attention {
         extent const row = used.row(lane < used.count ? lane : used.count - 1);
         hidden.positions[lane] = static_cast<typename simd<A>::integer>(s.query_positions[row]);
       }
-      draw(s.p.mask_of, positions + seen.first, hidden, s.table, t);
+      draw(s.p.mask_of, positions + seen.first, hidden, own.table, t);
       for (extent key = 0; key < count && !all_finite; ++key) {
         if (!finite(whole.k + key * whole.k_stride, t.dim)) break;
         all_finite = key + 1 == count;
@@ -268,15 +298,17 @@ class flash_backward : public local_attention {
       fold_back(
           t, [] {}, [] {});
     } else {
-      fold_scored(s, t, tile_pairs<A>(s.p, batch, used, s.query_positions, positions + seen.first, t.keys));
+      fold_scored(s, own.of_score, t,
+                  tile_pairs<A>(s.p, batch, used, s.query_positions, positions + seen.first, t.keys));
     }
   }
 
   /// As fold_back, with what the parts of the score ask for in between.
   template <class P, class A>
-  static void fold_scored(flash_backward_state<P>& s, const backward_tile<A>& t, const tile_pairs<A>& at) {
+  static void fold_scored(const flash_backward_state<P>& s, const tile_scratch<A>& scratch, const backward_tile<A>& t,
+                          const tile_pairs<A>& at) {
     auto const& parts = s.p.score.parts;
-    auto const [slopes, keeps] = s.of_score;
+    auto const [slopes, keeps] = scratch;
     auto const set_one = [&](A* to) {
       for (extent i = 0; to != nullptr && i < t.keys * at.lanes; ++i) to[i] = 1;
     };

@@ -31,11 +31,6 @@ T* row_of(const view<T, 4>& whole, extent batch, extent row, extent head) {
   return whole.data + batch * strides[batch_axis] + row * strides[row_axis] + head * strides[head_axis];
 }
 
-/// The unsigned integer of so many bytes.
-template <int Bytes>
-using unsigned_of =
-    std::conditional_t<Bytes == 8, std::uint64_t, std::conditional_t<Bytes == 4, std::uint32_t, std::uint16_t>>;
-
 /// to[i] = from[i * stride] * factor.
 template <class T, class A>
 void copy_row(const T* __restrict from, extent stride, extent count, A factor, A* __restrict to) {
@@ -121,8 +116,8 @@ template <class A, int... I>
   // Zipping the first half of the rows with the second, log2(width) times over, is a transposition.
   unroll<__builtin_ctz(width)>([&](auto) __attribute__((always_inline)) {
     unroll<width / 2>([&](auto i) __attribute__((always_inline)) {
-      zipped[2 * i] = __builtin_shufflevector(row[i], row[i + width / 2], (I / 2 + I % 2 * width)...);
-      zipped[2 * i + 1] = __builtin_shufflevector(row[i], row[i + width / 2], (I / 2 + width / 2 + I % 2 * width)...);
+      zipped[2 * i] = shuffled<(I / 2 + I % 2 * width)...>(row[i], row[i + width / 2]);
+      zipped[2 * i + 1] = shuffled<(I / 2 + width / 2 + I % 2 * width)...>(row[i], row[i + width / 2]);
     });
     ((row[I] = zipped[I]), ...);
   });

@@ -22,6 +22,22 @@
 
 namespace ringfold::detail::inline RINGFOLD_SIMD {
 
+/// The unsigned integer of so many bytes.
+template <int Bytes>
+using unsigned_of =
+    std::conditional_t<Bytes == 8, std::uint64_t, std::conditional_t<Bytes == 4, std::uint32_t, std::uint16_t>>;
+
+/// The numbers at so many places of both, those of b behind those of a.
+template <int... Places, class V>
+[[gnu::always_inline]] inline V shuffled(V a, V b) {
+#if defined(__NVCC__) && !defined(__clang__)  // its front end expands no pack among the other's arguments
+  typedef unsigned_of<sizeof(V) / sizeof...(Places)> places __attribute__((vector_size(sizeof(V))));
+  return __builtin_shuffle(a, b, places{Places...});
+#else
+  return __builtin_shufflevector(a, b, Places...);
+#endif
+}
+
 /// The widest register of A that this translation unit is compiled for.
 template <class A>
 struct simd {
@@ -117,12 +133,11 @@ struct simd {
   /// Each number where that one was whose place differs in one bit.
   template <int Bit, int... I>
   [[gnu::always_inline]] static vector exchanged(vector of, std::integer_sequence<int, I...>) {
-    return __builtin_shufflevector(of, of, (I ^ Bit)...);
+    return shuffled<(I ^ Bit)...>(of, of);
   }
 #if defined(__AVX512F__)
   static constexpr int current_rounding = 4;
-  static constexpr auto every_lane =
-      static_cast<std::conditional_t<sizeof(A) == 4, unsigned short, unsigned char> >(-1);
+  static constexpr auto every_lane = static_cast<std::conditional_t<sizeof(A) == 4, unsigned short, unsigned char>>(-1);
 
   /// Rounded to whole numbers.
   [[gnu::always_inline]] static vector nearest(vector x) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ringfold/core/executor.hpp>
+#include <ringfold/core/workspace.hpp>
 #include <ringfold/kernel/cpu/tile.hpp>
 #include <ringfold/kernel/operands.hpp>
 
@@ -35,6 +37,12 @@ struct tiling {
     for (extent each = 0; each < key_head; ++each) sum += tiles_of(each);
     return sum;
   }
+  /// Those of its key heads that are among some, which are numbered globally.
+  head_range shared_with(extent first, extent count) const {
+    extent const from = first - first_key(), to = from + count, all = key_heads();
+    extent const low = from > 0 ? from : 0, high = to < all ? to : all;
+    return {low, high > low ? high - low : 0};
+  }
   lanes_of lanes_at(extent key_head, extent tile) const {
     auto const queries = queries_of(key_head);
     extent const first = tile * lanes, left = rows * queries.count - first;
@@ -42,16 +50,79 @@ struct tiling {
   }
 };
 
-/// Calls f(batch, number of the tile, its lanes).
-template <class F>
-void for_each_tile(const tiling& tiles, extent batches, F f) {
-  extent at = 0;
-  for (extent batch = 0; batch < batches; ++batch) {
-    for (extent key_head = 0; key_head < tiles.key_heads(); ++key_head) {
-      for (extent tile = 0; tile < tiles.tiles_of(key_head); ++tile) f(batch, at++, tiles.lanes_at(key_head, tile));
+/// Neighbouring tiles of one key head: what a worker takes at a time.
+struct tile_run {
+  extent batch, key_head;  ///< counted from tiling::first_key()
+  extent first, count;     ///< of the key head's tiles
+  extent at;               ///< the first one's place among all tiles
+};
+
+/// The tiles of some key heads, at most so many in a run. Runs of one batch and key head are numbered in a row.
+class tile_runs {
+ public:
+  static constexpr extent most = 16;
+
+  tile_runs(const tiling& tiles, extent batches, head_range key_heads, extent size = most)
+      : tiles_(tiles), batches_(batches), heads_(key_heads), size_(size) {
+    for (extent head = heads_.first; head < heads_.first + heads_.count; ++head) {
+      extent const needed = (tiles.tiles_of(head) + size - 1) / size;
+      runs_of_head_ = needed > runs_of_head_ ? needed : runs_of_head_;
     }
   }
+  /// Those of all key heads.
+  tile_runs(const tiling& tiles, extent batches) : tile_runs(tiles, batches, {0, tiles.key_heads()}) {}
+
+  extent count() const { return batches_ * heads_.count * runs_of_head_; }
+  bool begins_head(extent index) const { return index % runs_of_head_ == 0; }
+  tile_run operator[](extent index) const {
+    extent const nth = index % runs_of_head_, head = index / runs_of_head_, batch = head / heads_.count;
+    extent const key_head = heads_.first + head % heads_.count, tiles = tiles_.tiles_of(key_head);
+    extent const first = nth * size_ < tiles ? nth * size_ : tiles, left = tiles - first;
+    return {batch, key_head, first, left < size_ ? left : size_,
+            batch * tiles_.before(tiles_.key_heads()) + tiles_.before(key_head) + first};
+  }
+
+ private:
+  const tiling& tiles_;
+  extent batches_;
+  head_range heads_;
+  extent size_, runs_of_head_ = 0;
+};
+
+/// Calls f(batch, number of the tile, its lanes, worker) for all tiles.
+template <executor E, class F>
+void for_each_tile(const E& on, const tiling& tiles, extent batches, F f) {
+  tile_runs const runs(tiles, batches);
+  hand_out(on, runs.count(), [&](extent index, int worker) {
+    auto const run = runs[index];
+    for (extent i = 0; i < run.count; ++i) {
+      f(run.batch, run.at + i, tiles.lanes_at(run.key_head, run.first + i), worker);
+    }
+  });
 }
+
+/// Scratch for each worker, each made from an arena of its own.
+template <class Scratch>
+class scratch_of_workers {
+ public:
+  scratch_of_workers() = default;
+  template <class P>
+  scratch_of_workers(const P& p, int workers, arena<host_space>& memory) {
+    arena<host_space> nowhere;
+    Scratch const measured(p, nowhere);
+    bytes_ = nowhere.used();
+    memory_ = memory.take<std::byte>(checked_multiply(workers, bytes_));
+  }
+  template <class P>
+  Scratch operator()(const P& p, int worker) const {
+    arena<host_space> own(memory_ + worker * bytes_, bytes_);
+    return Scratch(p, own);
+  }
+
+ private:
+  std::byte* memory_ = nullptr;
+  extent bytes_ = 0;
+};
 
 /// \throws usage_error when positions do not fit into 32 bits.
 template <class P>

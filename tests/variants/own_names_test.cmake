@@ -1,0 +1,55 @@
+# What an inline function does without a name of its own, that it does not with one, and what own_names.cmake refuses.
+#   cmake -D COMPILER=<driver> -D INCLUDE=<folder> -D SCRIPT=<own_names.cmake> -D WORK=<folder>
+#         -D AR=<> -D NM=<> -D OBJCOPY=<> -D READELF=<> -P own_names_test.cmake
+cmake_minimum_required(VERSION 3.25)
+file(REMOVE_RECURSE ${WORK})
+file(MAKE_DIRECTORY ${WORK})
+
+# library(<name> <flags...>): told.cpp for AVX2, as ringfold_add_variants makes it.
+function(library name)
+  execute_process(COMMAND ${COMPILER} -std=c++20 -I${INCLUDE} ${ARGN} -c ${CMAKE_CURRENT_LIST_DIR}/told.cpp -o ${name}.o
+    WORKING_DIRECTORY ${WORK} COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${AR} qc ${name}.a ${name}.o WORKING_DIRECTORY ${WORK} COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+macro(own_names name)
+  execute_process(COMMAND ${CMAKE_COMMAND} -D LIBRARY=${WORK}/${name}.a -D SET=avx2 -D NUMBER=1 -D NM=${NM}
+    -D OBJCOPY=${OBJCOPY} -D READELF=${READELF} -P ${SCRIPT} RESULT_VARIABLE status ERROR_VARIABLE output)
+endmacro()
+macro(run_linked)
+  execute_process(COMMAND ${COMPILER} ${ARGN} -o told WORKING_DIRECTORY ${WORK} COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${WORK}/told RESULT_VARIABLE status)
+endmacro()
+
+set(avx2 -mavx2 -mfma -DRINGFOLD_INSTRUCTION_SET=avx2)
+library(main -DRINGFOLD_MAIN)
+library(baseline -DRINGFOLD_INSTRUCTION_SET=baseline)
+library(avx2 ${avx2})
+
+run_linked(main.o avx2.a baseline.a)
+if(status EQUAL 0)
+  message(FATAL_ERROR "equal names are kept apart without any help, so this test shows nothing")
+endif()
+own_names(avx2)
+if(NOT status EQUAL 0)
+  message(FATAL_ERROR "own_names.cmake fails:\n${output}")
+endif()
+foreach(order "avx2.a;baseline.a" "baseline.a;avx2.a")
+  run_linked(main.o ${order})
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "linked in the order ${order}, an instruction set has another's function")
+  endif()
+endforeach()
+
+function(refused name wanted)
+  own_names(${name})
+  string(REGEX REPLACE "[ \n]+" " " output "${output}")
+  if(status EQUAL 0 OR NOT output MATCHES "${wanted}")
+    message(FATAL_ERROR "own_names.cmake must refuse ${name} with \"${wanted}\":\n${output}")
+  endif()
+endfunction()
+library(before_main ${avx2} -DRINGFOLD_BEFORE_MAIN)
+refused(before_main "before_main.a runs code before main, which machines without avx2 would run too")
+library(no_entry ${avx2} -DRINGFOLD_NO_ENTRY)
+refused(no_entry "no_entry.a has no entry")
+library(other_entry -DRINGFOLD_INSTRUCTION_SET=baseline)
+refused(other_entry "other_entry.a has no entry")

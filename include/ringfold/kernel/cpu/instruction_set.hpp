@@ -93,8 +93,8 @@ inline void refuse_above(instruction_set best, instruction_set set) {
 }  // namespace detail
 
 /// Calls a template of functions for this set: `dispatch(set, []<instruction_set S>() { return make<S>(); })`.
-/// Meant for what makes things, once (it takes 15 ns and what they take): let entries return an interface, or a function,
-/// and call that in loops.
+/// Meant for what makes things, once (it takes some 15 ns more): let entries return an interface, or a function, and
+/// call that in loops.
 /// \throws usage_error when the machine does not run the set; nothing was called then.
 template <class F>
 decltype(auto) dispatch(instruction_set set, F&& f) {

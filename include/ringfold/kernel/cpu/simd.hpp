@@ -22,6 +22,16 @@
 
 namespace ringfold::detail::inline RINGFOLD_SIMD {
 
+/// Calls f with the constants 0 .. Count - 1. Register tiles need it: GCC 12 keeps them in memory when a for loop
+/// walks over them below -O3.
+template <int Count, class F>
+[[gnu::always_inline]] inline void unroll(F f) {
+  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, I>{}), ...);
+  }
+  (std::make_integer_sequence<int, Count>{});
+}
+
 /// The unsigned integer of so many bytes.
 template <int Bytes>
 using unsigned_of =
@@ -107,23 +117,45 @@ struct simd {
 
   /// 2^x of numbers that are not above 0, within 2 ulp: integers are exact, from half a step below the normal numbers on
   /// lies 0, and what is not a number stays so.
-  [[gnu::always_inline]] static vector exp2(vector x) {
+  ///
+  /// Step by step for several at once: a chain of steps for each would wait in the scheduler for most of its time.
+  template <int Count>
+  [[gnu::always_inline]] static void exp2(vector (&x)[Count]) {
     constexpr bool is_float = sizeof(A) == 4;
     constexpr int mantissa = is_float ? 23 : 52, bias = is_float ? 127 : 1023;
+    vector part[Count], whole[Count];
 #if defined(__AVX512F__)
     (void)mantissa;
-    auto const small = x < all(1 - bias);
-    vector const whole = nearest(x), part = power(small ? vector{} : x - whole);  // -inf less itself would be invalid
-    return small ? vector{} : times_power_of_2(part, whole);
+    integers small[Count];
+    unroll<Count>([&](auto i) __attribute__((always_inline)) { whole[i] = nearest(x[i]); });
+    unroll<Count>([&](auto i) __attribute__((always_inline)) {
+      small[i] = x[i] < all(1 - bias);
+      part[i] = small[i] ? vector{} : x[i] - whole[i];  // -inf less itself would be invalid
+    });
+    power(part);
+    unroll<Count>([&](auto i) __attribute__((always_inline)) {
+      x[i] = small[i] ? vector{} : times_power_of_2(part[i], whole[i]);
+    });
 #else
     // Adding `shift` rounds x to an integer n and leaves n + bias in the low bits; from there it becomes the exponent
     // of 2^n, which is 0 for n = -bias.
     constexpr A shift = A{3} * static_cast<A>(word{1} << (mantissa - 1)) + bias;
-    x = x < all(-bias) ? all(-bias) : x;
-    vector const rounded = x + shift, rest = x - (rounded - shift);
-    words const bits = reinterpret_cast<words>(rounded) << mantissa;
-    return power(rest) * reinterpret_cast<vector>(bits);
+    unroll<Count>([&](auto i) __attribute__((always_inline)) {
+      x[i] = x[i] < all(-bias) ? all(-bias) : x[i];
+      whole[i] = x[i] + shift;
+      part[i] = x[i] - (whole[i] - shift);
+    });
+    power(part);
+    unroll<Count>([&](auto i) __attribute__((always_inline)) {
+      words const bits = reinterpret_cast<words>(whole[i]) << mantissa;
+      x[i] = part[i] * reinterpret_cast<vector>(bits);
+    });
 #endif
+  }
+  [[gnu::always_inline]] static vector exp2(vector x) {
+    vector one[1] = {x};
+    exp2(one);
+    return one[0];
   }
 
   /// tanh, within 2 ulp of 1.
@@ -151,33 +183,24 @@ struct simd {
   }
 #endif
   /// 2^f for f in [-1/2, 1/2]: minimax polynomials with relative errors 2^-28 and 2^-58; 2^0 is exactly 1.
-  [[gnu::always_inline]] static vector power(vector f) {
+  template <int Count>
+  [[gnu::always_inline]] static void power(vector (&f)[Count]) {
     if constexpr (sizeof(A) == 4) {
-      return horner(f, 0x1.414d26p-13f, 0x1.5f0556p-10f, 0x1.3b2e12p-7f, 0x1.c6af86p-5f, 0x1.ebfbdcp-3f, 0x1.62e43p-1f,
-                    1.0f);
+      horner(f, 0x1.414d26p-13f, 0x1.5f0556p-10f, 0x1.3b2e12p-7f, 0x1.c6af86p-5f, 0x1.ebfbdcp-3f, 0x1.62e43p-1f, 1.0f);
     } else {
-      return horner(f, 0x1.e7c5d3146d867p-32, 0x1.e618fb191a74dp-28, 0x1.b5265507a22aep-24, 0x1.62bfc945e56f3p-20,
-                    0x1.ffcbfbc615391p-17, 0x1.4309130e0524ep-13, 0x1.5d87fe78c3e89p-10, 0x1.3b2ab6fba0678p-7,
-                    0x1.c6b08d704a043p-5, 0x1.ebfbdff82c5a1p-3, 0x1.62e42fefa39efp-1, 1.0);
+      horner(f, 0x1.e7c5d3146d867p-32, 0x1.e618fb191a74dp-28, 0x1.b5265507a22aep-24, 0x1.62bfc945e56f3p-20,
+             0x1.ffcbfbc615391p-17, 0x1.4309130e0524ep-13, 0x1.5d87fe78c3e89p-10, 0x1.3b2ab6fba0678p-7,
+             0x1.c6b08d704a043p-5, 0x1.ebfbdff82c5a1p-3, 0x1.62e42fefa39efp-1, 1.0);
     }
   }
   /// A polynomial, highest coefficient first.
-  template <class... C>
-  [[gnu::always_inline]] static vector horner(vector x, A first, C... rest) {
-    vector sum = all(first);
-    ((sum = fused(sum, x, all(rest))), ...);
-    return sum;
+  template <int Count, class... C>
+  [[gnu::always_inline]] static void horner(vector (&x)[Count], A first, C... rest) {
+    vector sum[Count];
+    unroll<Count>([&](auto i) __attribute__((always_inline)) { sum[i] = all(first); });
+    (unroll<Count>([&](auto i) __attribute__((always_inline)) { sum[i] = fused(sum[i], x[i], all(rest)); }), ...);
+    unroll<Count>([&](auto i) __attribute__((always_inline)) { x[i] = sum[i]; });
   }
 };
-
-/// Calls f with the constants 0 .. Count - 1. Register tiles need it: GCC 12 keeps them in memory when a for loop
-/// walks over them below -O3.
-template <int Count, class F>
-[[gnu::always_inline]] inline void unroll(F f) {
-  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
-    (f(std::integral_constant<int, I>{}), ...);
-  }
-  (std::make_integer_sequence<int, Count>{});
-}
 
 }  // namespace ringfold::detail::inline RINGFOLD_SIMD

@@ -181,12 +181,18 @@ template <class T>
   }
 }
 
-/// Writes the weights of one step.
-template <class T, class V, int Registers, int Depth>
-[[gnu::always_inline]] inline void store_weights(T* to, const V (&weights)[Registers][Depth]) {
-  constexpr int width = simd<accumulate_t<T>>::width;
-  unroll<Registers>([&](auto j)
-                        __attribute__((always_inline)) { dot_step<T>::store(to + j * width * Depth, weights[j]); });
+/// Writes the weights of some whole steps, given key by key and register by register.
+template <class T, class V, int Count>
+[[gnu::always_inline]] inline void store_weights(T* to, const V (&weights)[Count]) {
+  using A = accumulate_t<T>;
+  constexpr int registers = tile_shape<A>::registers, depth = dot_step<T>::depth;
+  unroll<Count / depth>([&](auto each) __attribute__((always_inline)) {
+    V of_step[depth];
+    unroll<depth>([&](auto i) __attribute__((always_inline)) {
+      of_step[i] = weights[(each / registers * depth + i) * registers + each % registers];
+    });
+    dot_step<T>::store(to + each * simd<A>::width * depth, of_step);
+  });
 }
 
 /// Turns scores into weights against the new maximum, adds them up, and says by how much older sums shrink.
@@ -214,17 +220,22 @@ template <bool Rounds, class T>
     sum[j] =
         V::fused(V::load(t.sum + j * V::width), shrink, typename V::vector{});  // a bare product could be contracted
   });
-  for (extent key = 0; key < keys; key += depth) {
-    typename V::vector weights[registers][depth];
-    unroll<registers>([&](auto j) __attribute__((always_inline)) {
-      unroll<depth>([&](auto i) __attribute__((always_inline)) {
-        weights[j][i] = V::exp2(V::load(scores + (key + i) * lanes + j * V::width) - top[j]);
-        sum[j] += weights[j][i];
-        if constexpr (!Rounds) V::store(scores + (key + i) * lanes + j * V::width, weights[j][i]);
-      });
+  auto const step = [&](extent key, auto count) __attribute__((always_inline)) {
+    typename V::vector weights[registers * count];  // [key][register]
+    unroll<registers * count>([&](auto i) __attribute__((always_inline)) {
+      weights[i] = V::load(scores + key * lanes + i * V::width) - top[i % registers];
+    });
+    V::exp2(weights);
+    unroll<registers * count>([&](auto i) __attribute__((always_inline)) {
+      sum[i % registers] += weights[i];
+      if constexpr (!Rounds) V::store(scores + key * lanes + i * V::width, weights[i]);
     });
     if constexpr (Rounds) store_weights(t.weights() + key * lanes, weights);
-  }
+  };
+  constexpr int most = V::registers == 32 ? 2 : 1, together = most > depth ? most : depth;
+  extent key = 0;
+  for (; key + together <= keys; key += together) step(key, std::integral_constant<int, together>{});
+  for (; key < keys; key += depth) step(key, std::integral_constant<int, depth>{});
   unroll<registers>([&](auto j) __attribute__((always_inline)) { V::store(t.sum + j * V::width, sum[j]); });
 }
 
@@ -235,11 +246,9 @@ template <class T>
   constexpr int registers = tile_shape<accumulate_t<T>>::registers, lanes = registers * V::width,
                 depth = dot_step<T>::depth;
   for (extent key = 0; key < t.keys; key += depth) {
-    typename V::vector weights[registers][depth];
-    unroll<registers>([&](auto j) __attribute__((always_inline)) {
-      unroll<depth>([&](auto i) __attribute__((always_inline)) {
-        weights[j][i] = V::load(t.scores + (key + i) * lanes + j * V::width);
-      });
+    typename V::vector weights[registers * depth];
+    unroll<registers * depth>([&](auto i) __attribute__((always_inline)) {
+      weights[i] = V::load(t.scores + key * lanes + i * V::width);
     });
     store_weights(t.weights() + key * lanes, weights);
   }

@@ -15,7 +15,7 @@ struct lanes_of {
   extent first, heads, first_head;
   int count;
   extent row(int lane) const { return heads == 1 ? first + lane : (first + lane) / heads; }
-  extent head(int lane) const { return first_head + (first + lane) % heads; }
+  extent head(int lane) const { return heads == 1 ? first_head : first_head + (first + lane) % heads; }
 };
 
 /// All query heads that read one key head share its tiles: lane after lane holds row 0 of each of them, then row 1, ...

@@ -147,8 +147,8 @@ struct simd {
     });
     power(part);
     unroll<Count>([&](auto i) __attribute__((always_inline)) {
-      words const bits = reinterpret_cast<words>(whole[i]) << mantissa;
-      x[i] = part[i] * reinterpret_cast<vector>(bits);
+      words const bits = __builtin_bit_cast(words, whole[i]) << mantissa;
+      x[i] = part[i] * __builtin_bit_cast(vector, bits);
     });
 #endif
   }
@@ -198,7 +198,10 @@ struct simd {
   [[gnu::always_inline]] static void horner(vector (&x)[Count], A first, C... rest) {
     vector sum[Count];
     unroll<Count>([&](auto i) __attribute__((always_inline)) { sum[i] = all(first); });
-    (unroll<Count>([&](auto i) __attribute__((always_inline)) { sum[i] = fused(sum[i], x[i], all(rest)); }), ...);
+    auto const next = [&](A coefficient) __attribute__((always_inline)) {
+      unroll<Count>([&](auto i) __attribute__((always_inline)) { sum[i] = fused(sum[i], x[i], all(coefficient)); });
+    };
+    (next(rest), ...);
     unroll<Count>([&](auto i) __attribute__((always_inline)) { x[i] = sum[i]; });
   }
 };

@@ -1,6 +1,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <vector>
@@ -88,11 +89,12 @@ double exchange_blocks(extent bytes, bool lent, int rounds) {
   return seconds;
 }
 
+constexpr extent heads = 8, dim = 64;
+
 // Two ranks turn their rows of all heads into all rows of half the heads, as Ulysses does; seconds per turn.
 double reshard_blocks(extent bytes, int rounds) {
   double seconds = 0;
   ringfold::run_ranks(2, [&](threads all) {
-    constexpr extent heads = 8, dim = 64;
     extent const rows = bytes / static_cast<extent>(sizeof(float)) / heads / dim;
     std::vector<float> mine(static_cast<std::size_t>(rows * heads * dim), 1.f), turned(mine.size());
     auto const half_of = [](extent whole) {
@@ -127,6 +129,38 @@ double copy_blocks(extent bytes, int rounds) {
   return seconds;
 }
 
+// The copies of reshard_blocks by hand: what two cores can do that read each other's memory; seconds per turn.
+double turn_by_hand(extent bytes, int rounds) {
+  extent const run = heads / 2 * dim, rows = bytes / static_cast<extent>(sizeof(float)) / run / 2;
+  std::vector<float> all[2] = {std::vector<float>(static_cast<std::size_t>(2 * rows * run), 1.f), {}};
+  all[1] = all[0];
+  std::atomic<int> arrived{0};
+  double seconds = 0;
+  auto const meet = [&](int before) {
+    for (++arrived; arrived < before + 2;) continue;
+  };
+  ringfold::run_ranks(2, [&](threads self) {
+    int const me = self.rank();
+    std::vector<float> turned(all[0].size());
+    auto const start = std::chrono::steady_clock::now();
+    for (int i = 0; i < rounds; ++i) {
+      meet(4 * i);
+      for (int const from : {me, 1 - me}) {
+        const float* source = all[from].data() + me * run;
+        float* to = turned.data() + from * rows * run;
+        for (extent row = 0; row < rows; ++row, source += 2 * run, to += run) {
+          std::memcpy(to, source, static_cast<std::size_t>(run) * sizeof *to);
+        }
+      }
+      benchmark::DoNotOptimize(turned.data());
+      benchmark::ClobberMemory();
+      meet(4 * i + 2);
+    }
+    if (me == 0) seconds = seconds_since(start) / rounds;
+  });
+  return seconds;
+}
+
 void exchange(benchmark::State& state, bool lent) {
   extent const bytes = state.range(0) << 10;
   int const rounds = static_cast<int>((extent{1} << 28) / bytes);
@@ -157,14 +191,19 @@ BENCHMARK_CAPTURE(exchange, lent, true)
 void reshard(benchmark::State& state) {
   extent const bytes = state.range(0) << 10;
   int const rounds = static_cast<int>((extent{1} << 28) / bytes);
-  std::vector<double> rates;
+  std::vector<double> copying, by_hand;
   for (auto _ : state) {
-    double const copying = copy_blocks(bytes, rounds), once = reshard_blocks(bytes, rounds);
+    double const copy = copy_blocks(bytes, rounds), hand = turn_by_hand(bytes, rounds),
+                 once = reshard_blocks(bytes, rounds);
     state.SetIterationTime(once);
-    rates.push_back(copying / once);
+    copying.push_back(copy / once), by_hand.push_back(hand / once);
   }
-  std::nth_element(rates.begin(), rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2), rates.end());
-  state.counters["of memcpy rate"] = rates[rates.size() / 2];
+  auto const middle = [](std::vector<double>& of) {
+    std::nth_element(of.begin(), of.begin() + static_cast<std::ptrdiff_t>(of.size() / 2), of.end());
+    return of[of.size() / 2];
+  };
+  state.counters["of memcpy rate"] = middle(copying);
+  state.counters["of the rate by hand"] = middle(by_hand);
 }
 BENCHMARK(reshard)->RangeMultiplier(8)->Range(64, 32768)->UseManualTime()->Iterations(9)->Unit(benchmark::kMicrosecond);
 

@@ -70,7 +70,12 @@ void chunk_grid(benchmark::internal::Benchmark* bench) {
 }
 
 void grid(benchmark::internal::Benchmark* bench) {
-  bench->ArgNames({"tokens", "dim", "causal"})->ArgsProduct({{1024, 2048, 4096, 8192}, {64, 128}, {0, 1}});
+  bench->ArgNames({"tokens", "dim", "causal"})->ArgsProduct({{1024, 2048, 4096, 8192, 16384}, {64, 128}, {0, 1}});
+  bench->Unit(benchmark::kMillisecond)->MinTime(0.2);
+}
+
+void short_grid(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"tokens", "dim", "causal"})->ArgsProduct({{128, 512}, {64, 128}, {0}});
   bench->Unit(benchmark::kMillisecond)->MinTime(0.2);
 }
 
@@ -89,6 +94,7 @@ void show_peak(benchmark::State& bench) {
 
 BENCHMARK(show_peak<float>)->Name("fma_peak")->Iterations(1);
 BENCHMARK(show_peak<multiplied<bf16, flash_kernel>>)->Name("fma_peak of bf16")->Iterations(1);
+BENCHMARK(forward<float, flash_kernel>)->Apply(short_grid);
 BENCHMARK(forward<float, flash_kernel>)->Apply(grid);
 BENCHMARK(forward<bf16, flash_kernel>)->Apply(grid);
 BENCHMARK(forward<bf16, widening_flash_kernel>)->Apply(small_grid);

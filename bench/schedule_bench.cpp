@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <random>
 #include <thread>
 #include <vector>
@@ -19,10 +20,21 @@
 /// \file
 /// Every schedule on thread ranks against the same work on one rank, measured in turn in the same run.
 /// `ratio` is the time of one rank divided by the time of P ranks and by the cores they had: 1 is ideal.
+/// `of_cores` is the ratio by that of multiply-adds in registers, alone and on as many cores at once.
+
+#include "support/peak.hpp"
 
 using namespace ringfold;
 
 namespace {
+
+/// Measured once for each number of cores.
+double scaling(int cores) {
+  static std::map<int, double> known;
+  auto const [at, is_new] = known.try_emplace(cores);
+  if (is_new) at->second = peak::scaling(cores);
+  return at->second;
+}
 
 using seconds = std::chrono::duration<double>;
 constexpr shape work{.heads = 4, .kv_heads = 2, .dim = 64};
@@ -120,7 +132,9 @@ void schedule(benchmark::State& bench, Make make) {
   int const cores = std::min(ranks, static_cast<int>(std::thread::hardware_concurrency()));
   bench.counters["bytes"] = static_cast<double>(most_bytes);
   bench.counters["steps"] = static_cast<double>(most_steps);
-  bench.counters["ratio"] = single / times[times.size() / 2] / cores;
+  double const ratio = single / times[times.size() / 2] / cores;
+  bench.counters["ratio"] = ratio;
+  bench.counters["of_cores"] = ratio / scaling(cores);
 }
 
 void arguments(benchmark::internal::Benchmark* bench) {

@@ -88,6 +88,7 @@ int main(int argc, char** argv) {
   std::vector<extent> const lengths{1000, 700, 300, 1500, 96, 500};
   both("documents", documents(lengths) & causal(), scaled{}, lengths);
   both("softcap", causal(), softcap(30));
+  both("softcap of scores near it", causal(), softcap(2));
   both("alibi", causal(), alibi(1));
   both("key bias", causal(), bias(dense(numbers.data(), 1, 1, 1, tokens)));
   both("full bias", causal(), bias(dense(numbers.data(), 1, 1, tokens, tokens)));

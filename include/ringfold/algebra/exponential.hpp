@@ -99,13 +99,13 @@ RINGFOLD_HD T power_of_2(T x, T rounded, T rest) {
   return x != x ? x : result;
 }
 
-/// tanh of a number or of a register of them, by Op's all, fused and exp2; the last need serve nothing above 0.
-/// Source: Cephes (Moshier), for the part next to 0, where 1 - 2^x would cancel.
+/// Up to this size, tanh is its part next to 0.
+inline constexpr double tanh_is_near_0 = 0.625;
+
+/// tanh of a number or of a register of them that are smaller than that, by Op's all and fused.
 template <class Op, class T, class X>
-RINGFOLD_HD X hyperbolic_tangent(X x) {
-  X const square = x * x, size = x < T{0} ? -x : x;
-  X const shrunk = Op::exp2(Op::fused(size, Op::all(-2 * floating<T>::log2_e), Op::all(0)));
-  X const far = (T{1} - shrunk) / (T{1} + shrunk);
+RINGFOLD_HD X hyperbolic_tangent_near_0(X x) {
+  X const square = x * x;
   auto const horner = [&](T first, auto... rest) {
     X sum = Op::all(first);
     ((sum = Op::fused(sum, square, Op::all(rest))), ...);
@@ -118,8 +118,17 @@ RINGFOLD_HD X hyperbolic_tangent(X x) {
     slope = horner(-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3) /
             horner(1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3);
   }
-  X const near = Op::fused(x * square, slope, x);
-  return size < T{0.625} ? near : (x < T{0} ? -far : far);
+  return Op::fused(x * square, slope, x);
+}
+
+/// As above, of any size; Op's exp2 need serve nothing above 0.
+/// Source: Cephes (Moshier), for the part next to 0, where 1 - 2^x would cancel.
+template <class Op, class T, class X>
+RINGFOLD_HD X hyperbolic_tangent(X x) {
+  X const size = x < T{0} ? -x : x, near = hyperbolic_tangent_near_0<Op, T, X>(x);
+  X const shrunk = Op::exp2(Op::fused(size, Op::all(-2 * floating<T>::log2_e), Op::all(0)));
+  X const far = (T{1} - shrunk) / (T{1} + shrunk);
+  return size < T{tanh_is_near_0} ? near : (x < T{0} ? -far : far);
 }
 
 }  // namespace detail

@@ -81,12 +81,28 @@ template <class A>
 [[gnu::noinline]] void change_scores(const softcap_part& part, const tile_pairs<A>& at, A* scores, A* slopes) {
   using V = simd<A>;
   A const cap = static_cast<A>(part.cap * log2_of_e), shrink = static_cast<A>(1 / (part.cap * log2_of_e));
+  auto const bend = [&](auto tanh) {
+    for_each_register<A>(
+        at.keys, [&](extent pair, int, extent) __attribute__((always_inline)) {
+          auto const bent = tanh(V::load(scores + pair) * shrink);
+          V::store(scores + pair, bent * cap);
+          if (slopes != nullptr) V::store(slopes + pair, V::load(slopes + pair) * V::fused(-bent, bent, V::all(1)));
+        });
+  };
+  // A cap is far from most scores.
+  typename V::vector largest{};
   for_each_register<A>(
       at.keys, [&](extent pair, int, extent) __attribute__((always_inline)) {
-        auto const bent = V::tanh(V::load(scores + pair) * shrink);
-        V::store(scores + pair, bent * cap);
-        if (slopes != nullptr) V::store(slopes + pair, V::load(slopes + pair) * V::fused(-bent, bent, V::all(1)));
+        auto const score = V::load(scores + pair);
+        largest = V::larger(V::larger(largest, score), -score);
       });
+  bool near_0 = true;
+  for (int lane = 0; lane < V::width; ++lane) near_0 = near_0 && largest[lane] * shrink < A(tanh_is_near_0);
+  if (near_0) {
+    bend([](auto x) __attribute__((always_inline)) { return V::tanh_near_0(x); });
+  } else {
+    bend([](auto x) __attribute__((always_inline)) { return V::tanh(x); });
+  }
 }
 
 template <class A>

@@ -160,6 +160,8 @@ struct simd {
 
   /// tanh, within 2 ulp of 1.
   [[gnu::always_inline]] static vector tanh(vector x) { return hyperbolic_tangent<simd, A, vector>(x); }
+  /// The same of numbers smaller than tanh_is_near_0.
+  [[gnu::always_inline]] static vector tanh_near_0(vector x) { return hyperbolic_tangent_near_0<simd, A, vector>(x); }
 
  private:
   /// Each number where that one was whose place differs in one bit.

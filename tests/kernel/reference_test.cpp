@@ -64,6 +64,7 @@ TEST_CASE("every allowed pair is merged exactly once, whatever the layout, the m
     for (const layout& tokens : layouts(n)) {
       for (std::uint64_t const seed : {0u, 1u, 2u}) {
         for (extent const heads : {0, 1, 2}) {
+          if (sanitized && seed != static_cast<std::uint64_t>(heads)) continue;
           CAPTURE(n);
           CAPTURE(tokens.ranks());
           CAPTURE(seed);

@@ -7,6 +7,8 @@
 
 #include <ringfold/sequence/mask.hpp>
 
+#include "sanitized.hpp"
+
 using namespace ringfold;
 
 namespace {
@@ -87,7 +89,7 @@ TEST_CASE("meets is exact: every pair of small segments, of every step and count
       for (extent query_count = 0; query_count <= 4; ++query_count) {
         for (extent key_step : {-2, -1, 0, 1, 2, 3, 7}) {
           for (extent key_count = 0; key_count <= 4; ++key_count) {
-            for (extent key_first = -14; key_first <= 14; ++key_first) {
+            for (extent key_first = -14; key_first <= 14; key_first += sanitized ? 5 : 1) {
               segment const queries{0, query_step, query_count}, keys{key_first, key_step, key_count};
               if (m.meets(queries, keys) != any_pair(m, queries, keys)) {
                 FAIL("band " << m.left() << "," << m.right() << " queries step " << query_step << " count "

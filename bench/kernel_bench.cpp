@@ -17,7 +17,7 @@ double peak_rate() {
   static double const rate = peak::fma_rate<T>();
   return rate;
 }
-/// What forward multiplies elements in: bf16 where there are instructions for it.
+/// What elements are multiplied in: bf16 where there are instructions for it.
 template <class T, class Kernel>
 using multiplied = detail::multiplied_t<T, std::is_same_v<Kernel, widening_flash_kernel>>;
 
@@ -46,7 +46,7 @@ void forward(benchmark::State& bench) {
 }
 template <class T, class Kernel>
 void backward(benchmark::State& bench) {
-  run<T>(
+  run<T, multiplied<T, Kernel>>(
       bench, 5, [](auto& head) { head.backward(); }, Kernel{});
 }
 
@@ -101,7 +101,8 @@ BENCHMARK(forward<bf16, widening_flash_kernel>)->Apply(small_grid);
 BENCHMARK(forward<f16, flash_kernel>)->Apply(small_grid);
 BENCHMARK(forward<double, flash_kernel>)->Apply(small_grid);
 BENCHMARK(backward<float, flash_kernel>)->Apply(grid);
-BENCHMARK(backward<bf16, flash_kernel>)->Apply(small_grid);
+BENCHMARK(backward<bf16, flash_kernel>)->Apply(grid);
+BENCHMARK(backward<bf16, widening_flash_kernel>)->Apply(small_grid);
 BENCHMARK(backward<f16, flash_kernel>)->Apply(small_grid);
 BENCHMARK(backward<double, flash_kernel>)->Apply(small_grid);
 BENCHMARK(canonical_forward<float>)->Apply(chunk_grid);

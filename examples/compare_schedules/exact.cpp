@@ -259,11 +259,10 @@ exact_rows rows_of(const tensor& o, const std::vector<extent>& positions) {
 }
 
 double of_roundoffs(const experiment& e, const std::vector<double>& got, const std::vector<double>& wanted,
-                    const std::vector<double>& terms, double largest_score) {
-  // A score carries its size in roundoffs into its weight some times over; a result is rounded once, and an output that
-  // was rounded carries that into gradients.
-  double const result = e.type == e.sum_type() ? 0 : 2 * roundoff(e.type);
-  double const unit = (24 + 6 * largest_score) * roundoff(e.sum_type()) + result;
+                    const std::vector<double>& terms, double largest_score, int roundings) {
+  // A score carries its size in roundoffs into its weight some times over.
+  double const rounded = e.type == e.sum_type() ? 0 : roundings * roundoff(e.type);
+  double const unit = (24 + 6 * largest_score) * roundoff(e.sum_type()) + rounded;
   return most_of(got, wanted, [&](std::size_t i) { return unit * terms[i] + std::fabs(wanted[i]) * 0x1p-52; });
 }
 

@@ -43,9 +43,9 @@ exact_gradients slopes_of(const experiment& e, const gradients& all, extent key_
 inline errors difference(const exact_rows& got, const exact_rows& wanted) { return difference(got.o, wanted.o); }
 
 /// How far a right kernel may be from the definition: the most that an error is of the roundoffs that sums of these
-/// terms, weighed by scores of this size, and the rounding of the result are allowed. More than 1 is wrong.
+/// terms, weighed by scores of this size, are allowed, and so many roundings to the element type. More than 1 is wrong.
 double of_roundoffs(const experiment& e, const std::vector<double>& got, const std::vector<double>& wanted,
-                    const std::vector<double>& terms, double largest_score);
+                    const std::vector<double>& terms, double largest_score, int roundings);
 
 /// The unit roundoff of an element type: half the distance from 1 to the next number.
 double roundoff(dtype type);

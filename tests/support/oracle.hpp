@@ -98,6 +98,7 @@ struct gradients {
   std::vector<double> dscores{};  ///< [batch, head, query, key], of what the softmax is taken of
   /// The sizes of the terms of each, added up: most may cancel.
   std::vector<double> dq_terms{}, dk_terms{}, dv_terms{}, dsinks_terms{}, dscores_terms{};
+  std::vector<double> dq_products{}, dk_products{};  ///< the same, but gradients of scores are terms as they are
 };
 
 /// The gradients of sum(o * dout) + sum(lse * dlse).
@@ -113,7 +114,7 @@ gradients backward(const sizes& s, const std::vector<double>& q, const std::vect
                  std::vector<double>(s.sinks.size())};
   made.dscores.resize(static_cast<std::size_t>(s.batch * s.heads * s.queries * s.keys));
   made.dq_terms = made.dq, made.dk_terms = made.dk, made.dv_terms = made.dv, made.dsinks_terms = made.dsinks;
-  made.dscores_terms = made.dscores;
+  made.dscores_terms = made.dscores, made.dq_products = made.dq, made.dk_products = made.dk;
   for (index b = 0; b < s.batch; ++b) {
     for (index i = 0; i < s.queries; ++i) {
       for (index h = 0; h < s.heads; ++h) {
@@ -154,6 +155,8 @@ gradients backward(const sizes& s, const std::vector<double>& q, const std::vect
             at(made.dk, key * s.dim + d) += of_score * at(q, row * s.dim + d);
             at(made.dq_terms, row * s.dim + d) += terms * std::fabs(at(k, key * s.dim + d));
             at(made.dk_terms, key * s.dim + d) += terms * std::fabs(at(q, row * s.dim + d));
+            at(made.dq_products, row * s.dim + d) += std::fabs(of_score * at(k, key * s.dim + d));
+            at(made.dk_products, key * s.dim + d) += std::fabs(of_score * at(q, row * s.dim + d));
           }
         }
       }

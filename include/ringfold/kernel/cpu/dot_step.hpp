@@ -75,18 +75,30 @@ struct dot_step<bf16> {
   }
   /// Rounds each lane's two weights to bf16.
   [[gnu::always_inline]] static void store(bf16* to, const vector (&weights)[depth]) {
-    halves rounded;  // all of the first, then all of the second
-    asm("vcvtne2ps2bf16 {%2, %1, %0|%0, %1, %2}" : "=v"(rounded) : "v"(weights[1]), "v"(weights[0]));
-    rounded = lane_by_lane(rounded, std::make_integer_sequence<int, 2 * V::width>{});
-    __builtin_memcpy(__builtin_assume_aligned(to, V::bytes), &rounded, sizeof rounded);
+    auto const pairs = lane_by_lane(rounded(weights[0], weights[1]), std::make_integer_sequence<int, 2 * V::width>{});
+    __builtin_memcpy(__builtin_assume_aligned(to, V::bytes), &pairs, sizeof pairs);
+  }
+  /// Rounds two registers to bf16, one after the other.
+  [[gnu::always_inline]] static void store_adjacent(bf16* to, vector first, vector second) {
+    auto const both = rounded(first, second);
+    __builtin_memcpy(__builtin_assume_aligned(to, V::bytes), &both, sizeof both);
   }
 
  private:
+  [[gnu::always_inline]] static halves rounded(vector first, vector second) {
+    halves made;
+    asm("vcvtne2ps2bf16 {%2, %1, %0|%0, %1, %2}" : "=v"(made) : "v"(second), "v"(first));
+    return made;
+  }
   template <int... I>
   [[gnu::always_inline]] static halves lane_by_lane(halves from, std::integer_sequence<int, I...>) {
     return shuffled<(I / 2 + I % 2 * V::width)...>(from, from);
   }
 };
 #endif
+
+/// The type that elements are multiplied in.
+template <class T, bool Widens>
+using multiplied_t = std::conditional_t<std::is_same_v<T, bf16> && has_bf16_products && !Widens, T, accumulate_t<T>>;
 
 }  // namespace ringfold::detail::inline RINGFOLD_SIMD

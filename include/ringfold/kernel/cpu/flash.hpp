@@ -45,17 +45,13 @@ struct flash_state {
   scratch_of_workers<scratch> scratches{};
 };
 
-/// The type that elements are multiplied in.
-template <class T, bool Widens>
-using multiplied_t = std::conditional_t<std::is_same_v<T, bf16> && has_bf16_products && !Widens, T, accumulate_t<T>>;
-
 /// The forward verbs of flash_kernel.
 template <bool Widens, executor E>
-class flash_forward : public flash_backward<E> {
-  using flash_backward<E>::on_;
+class flash_forward : public flash_backward<Widens, E> {
+  using flash_backward<Widens, E>::on_;
 
  public:
-  using flash_backward<E>::flash_backward;
+  using flash_backward<Widens, E>::flash_backward;
   static constexpr bool closes_in_any_base = true;
 
   /// The same kernel, its work shared among the workers of an executor, which must outlive it.
@@ -277,12 +273,14 @@ namespace ringfold::inline RINGFOLD_SIMD {
 /// Any score serves; softcap, ALiBi and dropout have code for registers. Any mask serves: tiles that it hides are
 /// skipped, and keys that it hides may hold anything, NaN included.
 ///
-/// Compiled for a machine with AVX512_BF16, forward multiplies bf16 as it is, two numbers a lane: products of queries
-/// and keys are as exact as in float, and scaled there, once they are added up: sums beyond its range overflow; weights are added up in float, so the log-sum-exp is too, and
-/// rounded to bf16 for the values. That moves an element of the output by at most 2^-8 of the mean size of its values
-/// by weight, 1.6e-3 of it in the norm where they cancel; weights that are powers of two stay exact. Numbers below
-/// the normal ones count as 0. Elsewhere, in widening_flash_kernel and backward, elements are converted to the type
-/// that sums are kept in.
+/// Compiled for a machine with AVX512_BF16, bf16 is multiplied as it is, two numbers a lane. Scores are as exact as in
+/// float, and scaled there, once they are added up: sums beyond its range overflow. Weights are added up in float, so
+/// the log-sum-exp is too, and rounded to bf16 for the values. That moves an element of the output by at most 2^-8 of
+/// the mean size of its values by weight, 1.6e-3 of it in the norm where they cancel; weights that are powers of two stay
+/// exact. Backward, weights are rounded for dout, and gradients of scores for queries and keys, though not for the parts
+/// of a score, which see them in float: that moves an element of a gradient by at most 2^-8 of the sizes of the products
+/// that it is a sum of, 1.7e-3 in the norm. Numbers below the normal ones count as 0. Elsewhere, and in
+/// widening_flash_kernel, elements are converted to the type that sums are kept in.
 /// Work may be shared among threads: `flash_kernel{}.on(executor)`. Runs of 16 tiles of queries go to whoever is free;
 /// forward they are independent, backward each follows the one before. No bit depends on the number of workers. Masks
 /// and score functions are called by all of them; a bias that collects a gradient is left to one.

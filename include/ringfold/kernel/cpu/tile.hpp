@@ -181,6 +181,10 @@ template <class T>
   }
 }
 
+/// Keys whose weights are made together: whole steps, and exponentials enough to keep a core busy.
+template <class T>
+inline constexpr int keys_at_once = simd<accumulate_t<T>>::registers == 32 || dot_step<T>::depth == 2 ? 2 : 1;
+
 /// Writes the weights of some whole steps, given key by key and register by register.
 template <class T, class V, int Count>
 [[gnu::always_inline]] inline void store_weights(T* to, const V (&weights)[Count]) {
@@ -192,6 +196,17 @@ template <class T, class V, int Count>
       of_step[i] = weights[(each / registers * depth + i) * registers + each % registers];
     });
     dot_step<T>::store(to + each * simd<A>::width * depth, of_step);
+  });
+}
+
+/// As store_weights, but key by key.
+template <class T, class V, int Count>
+[[gnu::always_inline]] inline void store_rows(T* to, const V (&weights)[Count]) {
+  constexpr int depth = dot_step<T>::depth, width = simd<accumulate_t<T>>::width;
+  unroll<Count / depth>([&](auto i) __attribute__((always_inline)) {
+    T* const at = to + i * width * depth;
+    if constexpr (depth == 1) dot_step<T>::store(at, {weights[i]});
+    if constexpr (depth == 2) dot_step<T>::store_adjacent(at, weights[2 * i], weights[2 * i + 1]);
   });
 }
 
@@ -232,7 +247,7 @@ template <bool Rounds, class T>
     });
     if constexpr (Rounds) store_weights(t.weights() + key * lanes, weights);
   };
-  constexpr int most = V::registers == 32 ? 2 : 1, together = most > depth ? most : depth;
+  constexpr int together = keys_at_once<T>;
   extent key = 0;
   for (; key + together <= keys; key += together) step(key, std::integral_constant<int, together>{});
   for (; key < keys; key += depth) step(key, std::integral_constant<int, depth>{});
@@ -275,11 +290,11 @@ template <class T>
 }
 
 /// The tile with the keys that complete its first step and its last; they are hidden.
-template <class T>
-tile<T> in_steps(const tile<T>& t) {
-  using A = accumulate_t<T>;
-  constexpr int lanes = tile_shape<A>::lanes, depth = dot_step<T>::depth;
-  tile<T> whole = t;
+template <class Tile>
+Tile in_steps(const Tile& t) {
+  using A = typename Tile::A;
+  constexpr int lanes = tile_shape<A>::lanes, depth = Tile::depth;
+  Tile whole = t;
   whole.scores -= t.before * lanes;
   whole.v -= t.before * t.v_stride;
   whole.keys = round_up(t.before + t.keys, depth);

@@ -15,23 +15,43 @@ struct backward_shape : tile_shape<A> {
   static constexpr extent padded(extent dim) { return round_up(dim, simd<A>::width); }
 };
 
-/// One tile of queries, one block of keys; `o` is the queries' gradient. All scratch is aligned to registers.
-template <class A>
-struct backward_tile : tile<A> {
-  const A* dout;                 ///< [value_dim][lanes]
+/// One tile of queries, one block of keys. As a tile it is that of the queries' gradient: `o` is that gradient, `v` are
+/// the keys once more, in steps, and `value_dim` is how many dims they have. All scratch is aligned to registers.
+template <class T>
+struct backward_tile : tile<T> {
+  using A = accumulate_t<T>;
+
+  const T* dout;    ///< [gain_dim / depth][lanes][depth]
+  const T* values;  ///< rows of adjacent numbers
+  extent values_stride, gain_dim;
   const A *lse, *delta;          ///< [lanes], lse in units of log2; -inf where a lane saw nothing
-  A *q_rows, *dout_rows;         ///< scratch, [lanes][padded dim], [lanes][padded value_dim]
-  A* gains;                      ///< scratch, [keys][lanes]
-  A *dk, *dv;                    ///< [key_rows][padded dim], [key_rows][padded value_dim]
+  const T *q_rows, *dout_rows;   ///< [lanes / depth][stride][depth], filled up with 0
+  extent q_stride, dout_stride;  ///< whole registers of dims
+  A* gains;                      ///< scratch, [keys][lanes]; gradients of scores, [keys][lanes], take their place
+  T* slopes;                     ///< scratch, [keys / depth][lanes][depth]: these again, in steps; of depth 1, there
+  A *dk, *dv;                    ///< [key_rows][q_stride], [key_rows][dout_stride]
   bool guarded_queries = false;  ///< a query hidden from a key may not be finite
+
+  T* slope_rows() const { return reinterpret_cast<T*>(gains); }
 };
 
-/// Turns scores into weights and gains into the gradients of scores; hidden pairs get exactly 0 for both, and so do
-/// the keys that fill up the last unit.
-template <class A>
-[[gnu::noinline]] void weigh_gains(const backward_tile<A>& t) {
+/// Writes weights and gradients of scores of some whole steps, key by key and register by register, as they are
+/// multiplied.
+template <class T, class V, int Count>
+[[gnu::always_inline]] inline void store_gains(const backward_tile<T>& t, extent key, const V (&weights)[Count],
+                                               const V (&slopes)[Count]) {
+  constexpr int lanes = tile_shape<accumulate_t<T>>::lanes;
+  store_rows(t.weights() + key * lanes, weights);
+  store_rows(t.slope_rows() + key * lanes, slopes);
+  if constexpr (dot_step<T>::depth > 1) store_weights(t.slopes + key * lanes, slopes);
+}
+
+/// Turns scores into weights and gains into the gradients of scores; hidden pairs get exactly 0 for both.
+template <bool Rounds, class T>
+[[gnu::noinline]] void weigh_gains(const backward_tile<T>& t) {
+  using A = accumulate_t<T>;
   using V = simd<A>;
-  constexpr int registers = tile_shape<A>::registers, lanes = tile_shape<A>::lanes;
+  constexpr int registers = tile_shape<A>::registers, lanes = tile_shape<A>::lanes, depth = dot_step<T>::depth;
   auto const none = V::all(-static_cast<A>(__builtin_inf()));
   typename V::vector lse[registers], delta[registers];
   typename V::integers alive[registers];
@@ -39,43 +59,67 @@ template <class A>
     lse[j] = V::load(t.lse + j * V::width), delta[j] = V::load(t.delta + j * V::width);
     alive[j] = lse[j] != none;
   });
-  for (extent key = 0; key < t.keys; ++key) {
-    unroll<registers>([&](auto j) __attribute__((always_inline)) {
-      A *const score = t.scores + key * lanes + j * V::width, *const gain = t.gains + key * lanes + j * V::width;
-      auto const at = V::load(score);
-      auto const weight = V::exp2(at - lse[j]), slope = weight * (V::load(gain) - delta[j]);
-      auto const seen = (at != none) & alive[j];
-      V::store(score, seen != 0 ? weight : typename V::vector{});
-      V::store(gain, seen != 0 ? slope : typename V::vector{});
+  auto const step = [&](extent key, auto count) __attribute__((always_inline)) {
+    A *const scores = t.scores + key * lanes, *const gains = t.gains + key * lanes;
+    typename V::vector weights[registers * count], slopes[registers * count];
+    unroll<registers * count>([&](auto i) __attribute__((always_inline)) {
+      weights[i] = V::load(scores + i * V::width) - lse[i % registers];
     });
-  }
-  extent const filled = round_up(t.keys, backward_shape<A>::row_unit);
-  for (extent i = t.keys * lanes; i < filled * lanes; i += V::width) {
-    V::store(t.scores + i, typename V::vector{});
-    V::store(t.gains + i, typename V::vector{});
+    V::exp2(weights);
+    unroll<registers * count>([&](auto i) __attribute__((always_inline)) {
+      auto const seen = (V::load(scores + i * V::width) != none) & alive[i % registers];
+      auto const slope = weights[i] * (V::load(gains + i * V::width) - delta[i % registers]);
+      weights[i] = seen != 0 ? weights[i] : typename V::vector{};
+      slopes[i] = seen != 0 ? slope : typename V::vector{};
+      if constexpr (!Rounds) V::store(scores + i * V::width, weights[i]), V::store(gains + i * V::width, slopes[i]);
+    });
+    if constexpr (Rounds) store_gains(t, key, weights, slopes);
+  };
+  constexpr int together = keys_at_once<T>;
+  extent key = 0;
+  for (; key + together <= t.keys; key += together) step(key, std::integral_constant<int, together>{});
+  for (; key < t.keys; key += depth) step(key, std::integral_constant<int, depth>{});
+}
+
+/// Rounds weights and gradients of scores to what is multiplied.
+template <class T>
+[[gnu::noinline]] void round_gains(const backward_tile<T>& t) {
+  using V = simd<accumulate_t<T>>;
+  constexpr int registers = tile_shape<accumulate_t<T>>::registers, lanes = registers * V::width,
+                depth = dot_step<T>::depth;
+  for (extent key = 0; key < t.keys; key += depth) {
+    typename V::vector weights[registers * depth], slopes[registers * depth];
+    unroll<registers * depth>([&](auto i) __attribute__((always_inline)) {
+      weights[i] = V::load(t.scores + key * lanes + i * V::width);
+      slopes[i] = V::load(t.gains + key * lanes + i * V::width);
+    });
+    store_gains(t, key, weights, slopes);
   }
 }
 
 /// sums[i] += sum over lanes of weights[i][lane] * rows[lane], for Rows keys and some registers of dims.
-template <class A, int Rows, int Registers>
-[[gnu::noinline]] void spread(const A* __restrict weights, const A* __restrict rows, extent stride,
-                              A* __restrict sums_at) {
+template <class T, int Rows, int Registers>
+[[gnu::noinline]] void spread(const T* __restrict weights, const T* __restrict rows, extent stride,
+                              accumulate_t<T>* __restrict sums_at) {
+  using A = accumulate_t<T>;
   using V = simd<A>;
-  constexpr int lanes = tile_shape<A>::lanes;
+  constexpr int lanes = tile_shape<A>::lanes, depth = dot_step<T>::depth;
   typename V::vector sums[Rows][Registers];
   unroll<Rows>([&](auto i) __attribute__((always_inline)) {
     unroll<Registers>([&](auto j) __attribute__((always_inline)) {
       sums[i][j] = V::load(sums_at + i * stride + j * V::width);
     });
   });
-  for (int lane = 0; lane < lanes; ++lane) {
-    typename V::vector row[Registers];
-    unroll<Registers>([&](auto j)
-                          __attribute__((always_inline)) { row[j] = V::load(rows + lane * stride + j * V::width); });
+  for (int lane = 0; lane < lanes; lane += depth) {
+    decltype(dot_step<T>::load(rows)) row[Registers];
+    unroll<Registers>([&](auto j) __attribute__((always_inline)) {
+      row[j] = dot_step<T>::load(rows + lane * stride + j * V::width * depth);
+    });
     unroll<Rows>([&](auto i) __attribute__((always_inline)) {
-      auto const weight = V::all(weights[i * lanes + lane]);
-      unroll<Registers>([&](auto j)
-                            __attribute__((always_inline)) { sums[i][j] = V::fused(weight, row[j], sums[i][j]); });
+      auto const weight = dot_step<T>::all(weights + i * lanes + lane);
+      unroll<Registers>([&](auto j) __attribute__((always_inline)) {
+        sums[i][j] = dot_step<T>::add(weight, row[j], sums[i][j]);
+      });
     });
   }
   unroll<Rows>([&](auto i) __attribute__((always_inline)) {
@@ -85,14 +129,16 @@ template <class A, int Rows, int Registers>
   });
 }
 
-/// As spread, for all keys and dims.
-template <class A>
-void spread_all(const A* weights, extent keys, const A* rows, extent stride, A* sums) {
+/// As spread, for all keys and dims; weights have room for whole units of keys.
+template <class T>
+void spread_all(T* weights, extent keys, const T* rows, extent stride, accumulate_t<T>* sums) {
+  using A = accumulate_t<T>;
   using shape_of = backward_shape<A>;
-  constexpr int unit = shape_of::row_unit, width = simd<A>::width;
+  constexpr int unit = shape_of::row_unit, width = simd<A>::width, depth = dot_step<T>::depth;
+  for (extent i = keys * shape_of::lanes; i < round_up(keys, unit) * shape_of::lanes; ++i) weights[i] = T{};
   auto const panel = [&](extent column, auto registers) {
     in_pieces<shape_of::score_rows / unit>((keys + unit - 1) / unit, [&](extent first, auto units) {
-      spread<A, units * unit, registers>(weights + first * unit * shape_of::lanes, rows + column, stride,
+      spread<T, units * unit, registers>(weights + first * unit * shape_of::lanes, rows + column * depth, stride,
                                          sums + first * unit * stride + column);
     });
   };
@@ -102,56 +148,67 @@ void spread_all(const A* weights, extent keys, const A* rows, extent stride, A* 
 }
 
 /// As spread_all, but a weight of 0 adds nothing, even times infinity.
-template <class A>
-[[gnu::noinline]] void spread_guarded(const A* weights, extent keys, const A* rows, extent stride, A* sums) {
-  using V = simd<A>;
-  constexpr int lanes = tile_shape<A>::lanes;
+template <class T>
+[[gnu::noinline]] void spread_guarded(T* weights, extent keys, const T* rows, extent stride, accumulate_t<T>* sums) {
+  using V = simd<accumulate_t<T>>;
+  constexpr int lanes = tile_shape<accumulate_t<T>>::lanes, depth = dot_step<T>::depth;
   for (extent key = 0; key < keys; ++key) {
-    for (int lane = 0; lane < lanes; ++lane) {
-      A const weight = weights[key * lanes + lane];
-      if (weight == 0) continue;
+    for (int lane = 0; lane < lanes; lane += depth) {
+      auto const weight = dot_step<T>::all(weights + key * lanes + lane);
       for (extent d = 0; d < stride; d += V::width) {
-        A* const sum = sums + key * stride + d;
-        V::store(sum, V::fused(V::all(weight), V::load(rows + lane * stride + d), V::load(sum)));
+        accumulate_t<T>* const sum = sums + key * stride + d;
+        auto const row = dot_step<T>::load(rows + lane * stride + d * depth);
+        V::store(sum, dot_step<T>::add_seen(row, weight, V::load(sum)));
       }
     }
   }
 }
 
 /// The scores, and the gains that dout finds in the values.
-template <class A>
-void score_both(const backward_tile<A>& t) {
-  score_all<A>(t);
-  tile<A> turned = t;
-  turned.k = t.v, turned.k_stride = t.v_stride, turned.dim = t.value_dim, turned.q = t.dout, turned.scores = t.gains;
+template <class T>
+void score_both(const backward_tile<T>& t) {
+  score_all<T>(t);
+  tile<T> turned = t;
+  turned.k = t.values, turned.k_stride = t.values_stride, turned.dim = t.gain_dim;
+  turned.q = t.dout, turned.factor = 1, turned.scores = t.gains;
   score_all(turned);
 }
 
-/// Adds to all three gradients by weights and the gradients of scores.
-template <class A>
-[[gnu::noinline]] void add_gradients(const backward_tile<A>& t) {
-  using shape_of = backward_shape<A>;
-  alignas(simd<A>::bytes) A keep[shape_of::lanes];
+/// Adds to all three gradients by weights and the gradients of scores; of `whole`, `keys` after `before` are seen.
+template <class T>
+[[gnu::noinline]] void add_gradients(const backward_tile<T>& whole, extent keys) {
+  using A = accumulate_t<T>;
+  constexpr int lanes = tile_shape<A>::lanes;
+  alignas(simd<A>::bytes) A keep[lanes];
   for (A& each : keep) each = 1;
-  tile<A> turned = t;
-  turned.v = t.k, turned.v_stride = t.k_stride, turned.value_dim = t.dim, turned.scores = t.gains;
+  tile<T> turned = whole;
+  turned.scores = reinterpret_cast<A*>(whole.slopes);
   weigh_all(turned, keep);
-  auto const spread_rows = t.guarded_queries ? spread_guarded<A> : spread_all<A>;
-  spread_rows(t.scores, t.keys, t.dout_rows, shape_of::padded(t.value_dim), t.dv);
-  spread_rows(t.gains, t.keys, t.q_rows, shape_of::padded(t.dim), t.dk);
+  auto const spread_rows = whole.guarded_queries ? spread_guarded<T> : spread_all<T>;
+  extent const first = whole.before * lanes;
+  spread_rows(whole.weights() + first, keys, whole.dout_rows, whole.dout_stride, whole.dv);
+  spread_rows(whole.slope_rows() + first, keys, whole.q_rows, whole.q_stride, whole.dk);
 }
 
 /// Adds what a tile of queries and a block of keys owe each other's gradients.
 ///
 /// `change()` is called when scores and gains are there, `bend()` when they have become weights and gradients of scores.
-template <class A, class Change, class Bend>
-void fold_back(const backward_tile<A>& t, Change change, Bend bend) {
+template <class T, class Change, class Bend>
+void fold_back(const backward_tile<T>& t, Change change, Bend bend) {
   score_both(t);
   change();
-  if (t.hides != hiding::nothing) hide<A>(t);
-  weigh_gains(t);
-  bend();
-  add_gradients(t);
+  if (t.hides != hiding::nothing) hide<T>(t);
+  auto whole = in_steps(t);
+  whole.gains -= t.before * tile_shape<accumulate_t<T>>::lanes;
+  if constexpr (std::is_same_v<Bend, unchanged> || dot_step<T>::depth == 1) {
+    weigh_gains<true>(whole);
+    bend();
+  } else {
+    weigh_gains<false>(whole);
+    bend();
+    round_gains(whole);
+  }
+  add_gradients(whole, t.keys);
 }
 
 }  // namespace ringfold::detail::inline RINGFOLD_SIMD

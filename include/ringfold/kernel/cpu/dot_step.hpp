@@ -27,6 +27,12 @@ struct dot_step {
   static constexpr int depth = 1;
 
   [[gnu::always_inline]] static typename V::vector load(const T* from) { return V::load(from); }
+  /// As load, from anywhere.
+  [[gnu::always_inline]] static typename V::vector read(const T* from) {
+    typename V::vector made;
+    __builtin_memcpy(&made, from, sizeof made);
+    return made;
+  }
   [[gnu::always_inline]] static typename V::vector all(const T* from) { return V::all(*from); }
   [[gnu::always_inline]] static typename V::vector add(typename V::vector a, typename V::vector b,
                                                        typename V::vector sum) {
@@ -58,6 +64,11 @@ struct dot_step<bf16> {
   [[gnu::always_inline]] static words load(const bf16* from) {
     words made;
     __builtin_memcpy(&made, __builtin_assume_aligned(from, V::bytes), sizeof made);
+    return made;
+  }
+  [[gnu::always_inline]] static words read(const bf16* from) {
+    words made;
+    __builtin_memcpy(&made, from, sizeof made);
     return made;
   }
   [[gnu::always_inline]] static words all(const bf16* from) {

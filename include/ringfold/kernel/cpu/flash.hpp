@@ -109,7 +109,13 @@ class flash_forward : public flash_backward<Widens, E> {
           copy_row(row_of(q, batch, used.row(lane), used.head(lane)), q.strides[dim_axis], p.dim, factor, to);
         }
       }
-      turn(room, steps, lanes, steps, reinterpret_cast<A*>(s.q + at * steps * depth * lanes), lanes);
+      F* const to_q = s.q + at * steps * depth * lanes;
+      if (lies_in_rows<F>(p)) {
+        __builtin_memcpy(static_cast<void*>(to_q), rows,
+                         static_cast<std::size_t>(lanes * steps * depth) * sizeof *to_q);
+      } else {
+        turn(room, steps, lanes, steps, reinterpret_cast<A*>(to_q), lanes);
+      }
       for (extent i = 0; i < p.value_dim * lanes; ++i) s.o[at * p.value_dim * lanes + i] = 0;
       for (int lane = 0; lane < lanes; ++lane) {
         s.maximum[at * lanes + lane] = -static_cast<A>(__builtin_inf());
@@ -121,6 +127,7 @@ class flash_forward : public flash_backward<Widens, E> {
   /// \throws shape_error when the block does not fit the problem, usage_error when its owner does not exist.
   template <class P, class F>
   void accumulate(flash_state<P, F>& s, block<typename P::element> kv, host_stream) const {
+    using A = typename P::accumulate;
     if (!kv.present()) return;
     const P& p = s.p;
     check_block(p, kv);
@@ -130,10 +137,15 @@ class flash_forward : public flash_backward<Widens, E> {
     extent const tiles = s.tiles.before(s.tiles.key_heads()) * p.batch, shares = 4 * on_->workers();
     extent const fair = on_->workers() == 1 ? tile_runs::most : tiles / shares + 1;
     tile_runs const runs(s.tiles, p.batch, heads, fair < tile_runs::most ? fair : tile_runs::most);
-    // Of causal attention the last ones are the longest.
-    hand_out(*on_, runs.count(), [&](extent index, int worker) {
-      fold_keys(s, s.scratches(p, worker), kv, runs[runs.count() - 1 - index]);
-    });
+    // Few queries wait for memory, so all heads read a block of keys before any reads the next.
+    extent const rows = kv.k.extents[row_axis], at_once = lies_in_rows<F>(p) ? tile_shape<A>::keys : rows;
+    for (extent row = 0; row < rows; row += at_once) {
+      range const keys{row, rows - row < at_once ? rows - row : at_once};
+      // Of causal attention the last ones are the longest.
+      hand_out(*on_, runs.count(), [&](extent index, int worker) {
+        fold_keys(s, s.scratches(p, worker), kv, keys, runs[runs.count() - 1 - index]);
+      });
+    }
   }
 
   /// \throws shape_error when the partial does not fit the problem.
@@ -147,15 +159,24 @@ class flash_forward : public flash_backward<Widens, E> {
       A* const rows = s.scratches(p, worker).rows;
       A* const o = s.o + at * p.value_dim * lanes;
       const A* const sums = s.sum + at * lanes;
-      divide(o, p.value_dim, sums);
-      bool const in_rows = used.heads == 1 && out.o.strides[dim_axis] == 1;  // as turn() writes
-      turn(o, lanes, p.value_dim, used.count, in_rows ? row_of(out.o, batch, used.row(0), used.head(0)) : rows,
-           in_rows ? out.o.strides[row_axis] : p.value_dim);
+      bool in_place = false;
+      if (lies_in_rows<F>(p)) {
+        for (int lane = 0; lane < used.count; ++lane) {
+          for (extent d = lane * p.value_dim; d < (lane + 1) * p.value_dim; ++d) {
+            rows[d] = sums[lane] == 0 ? A{0} : o[d] / sums[lane];
+          }
+        }
+      } else {
+        divide(o, p.value_dim, sums);
+        in_place = used.heads == 1 && out.o.strides[dim_axis] == 1;  // as turn() writes
+        turn(o, lanes, p.value_dim, used.count, in_place ? row_of(out.o, batch, used.row(0), used.head(0)) : rows,
+             in_place ? out.o.strides[row_axis] : p.value_dim);
+      }
       for (int lane = 0; lane < used.count; ++lane) {
         extent const row = used.row(lane), head = used.head(lane);
         A const none = -static_cast<A>(__builtin_inf()), maximum = s.maximum[at * lanes + lane];
         out.lse(batch, row, head) = sums[lane] == 0 ? none : log_sum<Base>(maximum, exponential::log2(sums[lane]));
-        if (in_rows) continue;
+        if (in_place) continue;
         const A* const from = rows + lane * p.value_dim;
         A* const to = row_of(out.o, batch, row, head);
         for (extent d = 0; d < p.value_dim; ++d) to[d * out.o.strides[dim_axis]] = from[d];
@@ -178,10 +199,23 @@ class flash_forward : public flash_backward<Widens, E> {
     }
   }
 
-  /// Folds all keys of one head into some tiles of one key head's queries.
+  /// This head's share of the rows of all heads that begin there: where they lie side by side, memory is read in order.
+  template <class T>
+  static rows_ahead ahead(const view<const T, 4>& of, extent batch, extent row, extent head) {
+    constexpr extent size = sizeof(T), most = tile_shape<accumulate_t<T>>::keys;
+    extent const heads = of.extents[head_axis], dim = of.extents[dim_axis], left = of.extents[row_axis] - row;
+    extent const count = left < most ? left : most;
+    if (count <= 0 || of.strides[dim_axis] != 1) return {};
+    bool const side_by_side = of.strides[head_axis] == dim && of.strides[row_axis] == heads * dim;
+    const T* const first = row_of(of, batch, row, side_by_side ? 0 : head) + (side_by_side ? head * count * dim : 0);
+    return {reinterpret_cast<const char*>(first), (side_by_side ? dim : of.strides[row_axis]) * size, dim * size,
+            count};
+  }
+
+  /// Folds some keys of one head into some tiles of one key head's queries.
   template <class P, class F>
   static void fold_keys(const flash_state<P, F>& s, const flash_scratch<typename P::accumulate, F>& own,
-                        const block<typename P::element>& kv, const tile_run& run) {
+                        const block<typename P::element>& kv, range of_keys, const tile_run& run) {
     using A = typename P::accumulate;
     using shape_of = tile_shape<A>;
     const P& p = s.p;
@@ -192,9 +226,9 @@ class flash_forward : public flash_backward<Widens, E> {
       extent const from = lanes.row(0), to = lanes.row(lanes.count - 1);
       queries[i] = hull_of(s.query_positions + from, to - from + 1);
     }
-    extent const rows = kv.k.extents[row_axis];
-    for (extent row = 0; row < rows; row += shape_of::keys) {
-      extent const count = rows - row < shape_of::keys ? rows - row : shape_of::keys;
+    extent const last = of_keys.first + of_keys.count;
+    for (extent row = of_keys.first; row < last; row += shape_of::keys) {
+      extent const count = last - row < shape_of::keys ? last - row : shape_of::keys;
       const extent* const positions = s.key_positions + row;
       hull const keys = hull_of(positions, count);
       tile<F> t{};
@@ -204,6 +238,10 @@ class flash_forward : public flash_backward<Widens, E> {
         if (seen.left == coverage::skip) continue;
         if (t.k == nullptr) {
           t.dim = round_up(p.dim, dot_step<F>::depth), t.value_dim = p.value_dim, t.scores = own.scores;
+          if (lies_in_rows<F>(p)) {
+            t.next[0] = ahead(kv.k, batch, row + count, head);
+            t.next[1] = ahead(kv.v, batch, row + count, head);
+          }
           t.factor = static_cast<A>(p.score.scale * log2_of_e);
           t.k = rows_of(kv.k, batch, row, head, count, own.keys, t.k_stride);
           if constexpr (dot_step<F>::depth > 1) {
@@ -227,6 +265,7 @@ class flash_forward : public flash_backward<Widens, E> {
     constexpr int lanes = tile_shape<A>::lanes, depth = dot_step<F>::depth;
     tile<F> t = whole;
     t.q = s.q + at * t.dim * lanes, t.o = s.o + at * t.value_dim * lanes;
+    t.rows = lies_in_rows<F>(s.p) ? used.count : 0;
     t.maximum = s.maximum + at * lanes, t.sum = s.sum + at * lanes;
     t.k += seen.first * t.k_stride, t.v += seen.first * t.v_stride;
     t.keys = seen.count, t.before = static_cast<int>(seen.first % depth), t.scores += t.before * lanes;

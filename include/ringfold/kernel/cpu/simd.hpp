@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <ringfold/algebra/exponential.hpp>
+#include <ringfold/core/sizes.hpp>
 
 /// \file
 /// Registers of numbers by the compilers' vector extensions: one source for AVX-512, AVX2, NEON and plain machines.
@@ -30,6 +31,20 @@ template <int Count, class F>
     (f(std::integral_constant<int, I>{}), ...);
   }
   (std::make_integer_sequence<int, Count>{});
+}
+
+/// Cuts `count` into nearly equal pieces of at most Most and calls f(first, piece), the piece as a constant.
+template <int Most, class F>
+[[gnu::always_inline]] inline void in_pieces(extent count, F f) {
+  extent const pieces = (count + Most - 1) / Most, size = pieces > 0 ? count / pieces : 0,
+               larger = count - pieces * size;
+  for (extent i = 0, first = 0; i < pieces; ++i) {
+    extent const piece = size + (i < larger ? 1 : 0);
+    unroll<Most>([&](auto less_one) __attribute__((always_inline)) {
+      if (piece == less_one + 1) f(first, std::integral_constant<int, less_one + 1>{});
+    });
+    first += piece;
+  }
 }
 
 /// The unsigned integer of so many bytes.

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <ringfold/core/sizes.hpp>
-#include <ringfold/kernel/cpu/dot_step.hpp>
+#include <ringfold/kernel/cpu/tile_of_rows.hpp>
 
 /// \file
 /// The heart of the blocked kernel: one tile of queries against one block of keys, by pointers and strides alone, so
@@ -9,21 +9,12 @@
 
 namespace ringfold::detail::inline RINGFOLD_SIMD {
 
-/// Queries lie in the lanes of two registers, so that a row's maximum, sum and rescaling are plain vector operations;
-/// keys and values are broadcast from rows where they lie.
-template <class A>
-struct tile_shape {
-  static constexpr int registers = 2, lanes = registers * simd<A>::width;
-  static constexpr int keys = 96;                                       ///< rows per block of keys
-  static constexpr int score_rows = simd<A>::registers == 32 ? 12 : 6;  ///< keys whose scores are in registers at once
-  static constexpr int value_rows = simd<A>::registers == 32 ? 13 : 6;  ///< output dims that are
-};
-
 /// Which of a tile's keys its queries see.
 enum class hiding : unsigned char { nothing, outside_hull, by_table };
 
 /// One tile of queries, one block of keys. Pointers into lanes are aligned to registers.
 ///
+/// Where `rows` is not 0, so many queries lie in rows: q [rows][dim] and o [rows][value_dim].
 /// T is the type that is multiplied, A the one that sums are kept in. Where a step of dot products takes several
 /// numbers, those of a lane are adjacent: dims are whole steps, filled up with 0, and so are keys of `v` and weights.
 template <class T>
@@ -38,8 +29,10 @@ struct tile {
   const T *k, *v;        ///< rows of adjacent numbers; v [keys / depth][value_dim][depth]
   extent k_stride, v_stride;
   extent dim, value_dim, keys;
-  int before = 0;  ///< hidden keys before the first, in one step with it
-  A* scores;       ///< scratch, [keys][lanes]; weights, [keys / depth][lanes][depth], take their place
+  int rows = 0;
+  rows_ahead next[2];  ///< of keys and values; of tiles in rows
+  int before = 0;      ///< hidden keys before the first, in one step with it
+  A* scores;           ///< scratch, [keys][lanes]; weights, [keys / depth][lanes][depth], take their place
   hiding hides = hiding::nothing;
   const integer* positions = nullptr;               ///< [lanes]; of outside_hull
   const integer *first = nullptr, *last = nullptr;  ///< [keys]: which positions see a key; of outside_hull
@@ -132,20 +125,6 @@ template <class T>
       }
       V::store(t.o + d * lanes + j, sum);
     }
-  }
-}
-
-/// Cuts `count` into nearly equal pieces of at most Most and calls f(first, piece), the piece as a constant.
-template <int Most, class F>
-[[gnu::always_inline]] inline void in_pieces(extent count, F f) {
-  extent const pieces = (count + Most - 1) / Most, size = pieces > 0 ? count / pieces : 0,
-               larger = count - pieces * size;
-  for (extent i = 0, first = 0; i < pieces; ++i) {
-    extent const piece = size + (i < larger ? 1 : 0);
-    unroll<Most>([&](auto less_one) __attribute__((always_inline)) {
-      if (piece == less_one + 1) f(first, std::integral_constant<int, less_one + 1>{});
-    });
-    first += piece;
   }
 }
 
@@ -273,6 +252,7 @@ template <class T>
 template <class T>
 [[gnu::noinline]] void score_all(const tile<T>& t) {
   using A = accumulate_t<T>;
+  if (t.rows > 0) return score_rows(t.k, t.k_stride, t.keys, t.q, t.rows, t.dim, t.scores, t.factor, t.next);
   in_pieces<tile_shape<A>::score_rows>(t.keys, [&](extent first, auto rows) {
     score<T, rows>(t.k + first * t.k_stride, t.k_stride, t.q, t.dim, t.scores + first * tile_shape<A>::lanes, t.factor);
   });
@@ -282,6 +262,10 @@ template <class T>
 template <class T>
 [[gnu::noinline]] void weigh_all(const tile<T>& t, const accumulate_t<T>* keep) {
   using A = accumulate_t<T>;
+  if (t.rows > 0) {
+    auto const weigh_rows_of = t.guarded ? weigh_rows<true, T> : weigh_rows<false, T>;
+    return weigh_rows_of(t.v, t.v_stride, t.weights(), t.keys, keep, t.rows, t.value_dim, t.o);
+  }
   if (t.guarded) return weigh_guarded(t, keep);
   in_pieces<tile_shape<A>::value_rows>(t.value_dim, [&](extent first, auto rows) {
     weigh<T, rows>(t.v + first * dot_step<T>::depth, t.v_stride, t.weights(), t.keys, keep,

@@ -88,3 +88,22 @@ TEST_CASE("scores that are far apart or not finite stay what they are") {
   auto const p = make_problem<double>(contiguous(150, 1), s, causal(), bias(dense(numbers.data(), 1, 1, 150, 150)));
   CHECK(oracle::compare(everything(flash_kernel{}, p, 1.7), everything(reference_kernel{}, p, 1.7)).relative <= 1e-14);
 }
+
+TEST_CASE("a bias of any axes and strides is added as it is pair by pair") {
+  constexpr extent most = 7L * 6 * 150 * 2 * 150;
+  auto const drawn = oracle::uniform<float>(most, 3, 2.0);
+  std::vector<float> const numbers(drawn.begin(), drawn.end());
+  shape const s{.batch = 2, .heads = 6, .kv_heads = 3, .dim = 20, .value_dim = 9, .first_batch = 5};
+  for (auto const& tokens : {contiguous(150, 1), striped(67, 1, 5)}) {
+    for (int axes = 0; axes < 16; ++axes) {
+      CAPTURE(axes);
+      extent const n = tokens.tokens(), step = 1 + axes % 3 / 2;
+      auto const extent_of = [&](int axis, extent whole) { return (axes >> axis & 1) != 0 ? whole : 1; };
+      auto of = dense(numbers.data(), extent_of(0, 7), extent_of(1, 6), extent_of(2, n), step * extent_of(3, n));
+      of.extents[3] = extent_of(3, n), of.strides[3] = step;
+      auto const p = make_problem<float>(tokens, s, causal(), bias(of));
+      auto const blocked = everything(flash_kernel{}, p, 1.7), pairs = everything(reference_kernel{}, p, 1.7);
+      CHECK(oracle::compare(blocked, pairs).relative <= 16 * 0x1p-24);
+    }
+  }
+}

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <ringfold/kernel/cpu/rows.hpp>
 #include <ringfold/kernel/cpu/tiling.hpp>
 #include <ringfold/sequence/alibi.hpp>
+#include <ringfold/sequence/bias.hpp>
 #include <ringfold/sequence/dropout.hpp>
 
 /// \file
@@ -118,6 +120,49 @@ template <class A>
         auto const ahead = V::numbers(V::load_integers(at.queries + lane) - from);
         V::store(scores + pair, V::fused(V::load(falls + lane), ahead < 0 ? -ahead : ahead, V::load(scores + pair)));
       });
+}
+
+/// Row by row, as a bias lies in memory, and then turned: a column of it may have all its lines in one set of a cache.
+template <class T, class A>
+[[gnu::noinline]] void change_scores(const bias_part<T>& part, const tile_pairs<A>& at, A* scores, A*) {
+  using V = simd<A>;
+  constexpr int lanes = tile_shape<A>::lanes, keys = tile_shape<A>::keys;
+  alignas(64) A rows[lanes * keys], turned[keys * lanes];
+  bool const held = part.numbers.extents[3] == 1;  // one number holds for all keys
+  bool adjacent = !held && part.numbers.strides[3] == 1;
+  for (extent key = 1; key < at.keys; ++key) {
+    adjacent = adjacent && at.key_positions[key] == at.key_positions[key - 1] + 1;
+  }
+  bool const alike = part.numbers.extents[1] == 1 && part.numbers.extents[2] == 1;  // for all lanes
+  for (int lane = 0; lane < (alike ? 1 : lanes); ++lane) {
+    const T* const from = &element_for(part.numbers, at(0, lane));
+    A* const to = rows + lane * keys;
+    if (adjacent) {
+      for (extent key = 0; key < at.keys; ++key) to[key] = static_cast<A>(widen(from[key]));
+    } else {
+      extent const step = held ? 0 : part.numbers.strides[3];
+      for (extent key = 0; key < at.keys; ++key) {
+        to[key] = static_cast<A>(widen(from[(at.key_positions[key] - at.key_positions[0]) * step]));
+      }
+    }
+  }
+  auto const add = [&](auto number_of) __attribute__((always_inline)) {
+    for_each_register<A>(
+        at.keys, [&](extent pair, int, extent key) __attribute__((always_inline)) {
+          auto const to_log2 = V::all(static_cast<A>(log2_of_e));
+          V::store(scores + pair, V::fused(number_of(pair, key), to_log2, V::load(scores + pair)));
+        });
+  };
+  if (alike) {
+    add([&](extent, extent key) __attribute__((always_inline)) { return V::all(rows[key]); });
+  } else {
+    turn(rows, keys, lanes, at.keys, turned, lanes);
+    add([&](extent pair, extent) __attribute__((always_inline)) { return V::load(turned + pair); });
+  }
+}
+template <class T, class Sum, class A>
+void change_scores(const learned_bias_part<T, Sum>& part, const tile_pairs<A>& at, A* scores, A* slopes) {
+  change_scores(static_cast<const bias_part<T>&>(part), at, scores, slopes);
 }
 
 template <class Part, class A>

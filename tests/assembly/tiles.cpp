@@ -5,7 +5,7 @@
 #define RINGFOLD_ATTENTION_TILES(T, A)                                                                 \
   template void score<T, tile_shape<A>::score_rows>(const T*, extent, const T*, extent, A*, A);        \
   template void weigh<T, tile_shape<A>::value_rows>(const T*, extent, const T*, extent, const A*, A*); \
-  template void spread<T, tile_shape<A>::score_rows, 2>(const T*, const T*, extent, A*)
+  template void spread<T, tile_shape<A>::score_rows, 2>(const T*, int, const T*, extent, A*)
 #define RINGFOLD_TILES(A)                                                              \
   RINGFOLD_ATTENTION_TILES(A, A);                                                      \
   template void multiply_tile<A, product_shape<A>::rows, product_shape<A>::registers>( \

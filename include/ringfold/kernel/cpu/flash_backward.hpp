@@ -29,7 +29,7 @@ struct flash_backward_scratch {
   template <class P>
   flash_backward_scratch(const P& p, arena<host_space>& memory) {
     using shape_of = backward_shape<A>;
-    constexpr extent pairs = shape_of::keys * shape_of::lanes;
+    constexpr extent pairs = shape_of::pairs;
     extent const dim = shape_of::padded(p.dim), value_dim = shape_of::padded(p.value_dim);
     q_rows = memory.take<A>(checked_multiply(shape_of::lanes, dim));
     dout_rows = memory.take<A>(checked_multiply(shape_of::lanes, value_dim));
@@ -37,8 +37,8 @@ struct flash_backward_scratch {
     values = memory.take<F>(checked_multiply(shape_of::keys, round_up(p.value_dim, depth)));
     dk = memory.take<A>(checked_multiply(shape_of::key_rows, dim));
     dv = memory.take<A>(checked_multiply(shape_of::key_rows, value_dim));
-    scores = memory.take<A>(pairs);
-    gains = memory.take<A>(pairs);
+    scores = memory.take<A>(pairs * tiles_at_once<F>);
+    gains = memory.take<A>(pairs * tiles_at_once<F>);
     if (depth > 1) {
       key_pairs = memory.take<F>(checked_multiply(shape_of::keys, p.dim));
       slopes = memory.take<F>(pairs);
@@ -255,13 +255,16 @@ class flash_backward : public local_attention {
       hull const keys = hull_of(positions, count);
       backward_tile<F> t{};
       bool all_finite = false;
-      for (extent i = 0; i < run.count; ++i) {
-        auto const seen = trim(p.mask_of, queries[i], positions, count, keys);
-        if (seen.left == coverage::skip) continue;
+      visible_keys seen[tile_runs::most];
+      for (extent i = 0; i < run.count; ++i) seen[i] = trim(p.mask_of, queries[i], positions, count, keys);
+      for (extent i = 0, next = 0; i < run.count; i = next) {
+        for (next = i + 1; next < run.count && next < i + tiles_at_once<F> && see_the_same(seen[i], seen[next]);)
+          ++next;
+        if (seen[i].left == coverage::skip) continue;
         if (t.k == nullptr) {
           t.dim = round_up(p.dim, depth), t.gain_dim = round_up(p.value_dim, depth), t.value_dim = p.dim;
           t.q_stride = stride, t.dout_stride = value_stride, t.dk = own.dk, t.dv = own.dv;
-          t.scores = own.scores, t.gains = own.gains, t.slopes = depth > 1 ? own.slopes : t.slope_rows();
+          t.slopes = depth > 1 ? own.slopes : reinterpret_cast<F*>(own.gains);
           t.factor = static_cast<A>(p.score.scale * log2_of_e);
           t.k = rows_of(kv.k, batch, row, head, count, own.keys, t.k_stride);
           t.values = rows_of(kv.v, batch, row, head, count, own.values, t.values_stride);
@@ -270,8 +273,16 @@ class flash_backward : public local_attention {
           set_zero(own.dk, shape_of::key_rows * stride);
           set_zero(own.dv, shape_of::key_rows * value_stride);
         }
-        fold_tile_back(s, own, t, seen, batch, positions, count, s.tiles.lanes_at(run.key_head, run.first + i),
-                       run.at + i, all_finite);
+        backward_tile<F> first{};
+        for (extent each = i; each < next; ++each) {
+          t.scores = own.scores + (each - i) * shape_of::pairs, t.gains = own.gains + (each - i) * shape_of::pairs;
+          auto const folded =
+              fold_tile_back(s, own, t, seen[each], batch, positions, count,
+                             s.tiles.lanes_at(run.key_head, run.first + each), run.at + each, all_finite);
+          if (each == i) first = folded;
+          first.guarded_queries |= folded.guarded_queries;
+        }
+        add_to_keys(first, static_cast<int>(next - i));
       }
       if (!trace.follow(row + count)) return;
       if (t.k != nullptr) {
@@ -282,6 +293,10 @@ class flash_backward : public local_attention {
       }
       trace.advance(count);
     }
+  }
+
+  static bool see_the_same(const visible_keys& a, const visible_keys& b) {
+    return a.first == b.first && a.count == b.count && (a.left == coverage::skip) == (b.left == coverage::skip);
   }
 
   template <class A>
@@ -299,12 +314,13 @@ class flash_backward : public local_attention {
     }
   }
 
-  /// What one tile and the part of a block that it sees owe each other; `whole` describes the block.
+  /// Folds what one tile sees of a block into the gradient of its queries; `whole` describes the block. Returns the tile.
   template <class P, class F>
-  static void fold_tile_back(const flash_backward_state<P, F>& s,
-                             const flash_backward_scratch<typename P::accumulate, F>& own,
-                             const backward_tile<F>& whole, visible_keys seen, [[maybe_unused]] extent batch,
-                             const extent* positions, extent count, const lanes_of& used, extent at, bool& all_finite) {
+  static backward_tile<F> fold_tile_back(const flash_backward_state<P, F>& s,
+                                         const flash_backward_scratch<typename P::accumulate, F>& own,
+                                         const backward_tile<F>& whole, visible_keys seen,
+                                         [[maybe_unused]] extent batch, const extent* positions, extent count,
+                                         const lanes_of& used, extent at, bool& all_finite) {
     using A = typename P::accumulate;
     constexpr int lanes = tile_shape<A>::lanes, depth = dot_step<F>::depth;
     backward_tile<F> t = whole;
@@ -350,6 +366,7 @@ class flash_backward : public local_attention {
       fold_scored(s, own.of_score, t,
                   tile_pairs<A>(s.p, batch, used, s.query_positions, positions + seen.first, t.keys));
     }
+    return t;
   }
 
   /// As fold_back, with what the parts of the score ask for in between.

@@ -39,7 +39,14 @@ struct tile {
   const integer* seen = nullptr;                    ///< [keys][lanes], 0 or -1; of by_table
   bool guarded = false;  ///< a hidden key may have values that are not finite: 0 times them must not be added
 
-  T* weights() const { return reinterpret_cast<T*>(scores); }
+  T* weights() const { return in_place(scores); }
+
+ protected:
+  /// Where numbers of T that take the place of those of A begin for the first key.
+  T* in_place(A* of_first) const {
+    constexpr int lanes = tile_shape<A>::lanes;
+    return reinterpret_cast<T*>(of_first - before * lanes) + before * lanes;
+  }
 };
 
 /// scores[i] = k[i] . q for Rows keys.
@@ -287,6 +294,7 @@ Tile in_steps(const Tile& t) {
   };
   hide_rows(0, t.before);
   hide_rows(t.before + t.keys, whole.keys);
+  whole.before = 0;
   return whole;
 }
 

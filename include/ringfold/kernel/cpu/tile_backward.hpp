@@ -13,7 +13,13 @@ struct backward_shape : tile_shape<A> {
   static constexpr int row_unit = tile_shape<A>::score_rows / 3;   ///< keys come in whole units there
   static constexpr int key_rows = tile_shape<A>::keys + row_unit;  ///< rows of scratch for their gradients
   static constexpr extent padded(extent dim) { return round_up(dim, simd<A>::width); }
+  static constexpr int pairs = tile_shape<A>::keys * tile_shape<A>::lanes;  ///< of a tile and a block
 };
+
+/// Tiles whose queries are summed over in one go: where a step takes several, those of one are too few to load and store
+/// sums for.
+template <class T>
+inline constexpr int tiles_at_once = dot_step<T>::depth > 1 ? 4 : 1;
 
 /// One tile of queries, one block of keys. As a tile it is that of the queries' gradient: `o` is that gradient, `v` are
 /// the keys once more, in steps, and `value_dim` is how many dims they have. All scratch is aligned to registers.
@@ -32,7 +38,9 @@ struct backward_tile : tile<T> {
   A *dk, *dv;                    ///< [key_rows][q_stride], [key_rows][dout_stride]
   bool guarded_queries = false;  ///< a query hidden from a key may not be finite
 
-  T* slope_rows() const { return reinterpret_cast<T*>(gains); }
+  static constexpr int to_next = backward_shape<A>::pairs * static_cast<int>(sizeof(A) / sizeof(T));  ///< tile's rows
+
+  T* slope_rows() const { return this->in_place(gains); }
 };
 
 /// Writes weights and gradients of scores of some whole steps, key by key and register by register, as they are
@@ -97,9 +105,9 @@ template <class T>
   }
 }
 
-/// sums[i] += sum over lanes of weights[i][lane] * rows[lane], for Rows keys and some registers of dims.
+/// sums[i] += sum over lanes of weights[i][lane] * rows[lane], for Rows keys and some registers of dims, of some tiles.
 template <class T, int Rows, int Registers>
-[[gnu::noinline]] void spread(const T* __restrict weights, const T* __restrict rows, extent stride,
+[[gnu::noinline]] void spread(const T* __restrict weights, int tiles, const T* __restrict rows, extent stride,
                               accumulate_t<T>* __restrict sums_at) {
   using A = accumulate_t<T>;
   using V = simd<A>;
@@ -110,17 +118,20 @@ template <class T, int Rows, int Registers>
       sums[i][j] = V::load(sums_at + i * stride + j * V::width);
     });
   });
-  for (int lane = 0; lane < lanes; lane += depth) {
-    decltype(dot_step<T>::load(rows)) row[Registers];
-    unroll<Registers>([&](auto j) __attribute__((always_inline)) {
-      row[j] = dot_step<T>::load(rows + lane * stride + j * V::width * depth);
-    });
-    unroll<Rows>([&](auto i) __attribute__((always_inline)) {
-      auto const weight = dot_step<T>::all(weights + i * lanes + lane);
+  if (tiles_at_once<T> == 1) tiles = 1;  // for the compiler to know
+  for (int tile = 0; tile < tiles; ++tile, weights += backward_tile<T>::to_next) {
+    for (int lane = 0; lane < lanes; lane += depth, rows += depth * stride) {
+      decltype(dot_step<T>::load(rows)) row[Registers];
       unroll<Registers>([&](auto j) __attribute__((always_inline)) {
-        sums[i][j] = dot_step<T>::add(weight, row[j], sums[i][j]);
+        row[j] = dot_step<T>::load(rows + j * V::width * depth);
       });
-    });
+      unroll<Rows>([&](auto i) __attribute__((always_inline)) {
+        auto const weight = dot_step<T>::all(weights + i * lanes + lane);
+        unroll<Registers>([&](auto j) __attribute__((always_inline)) {
+          sums[i][j] = dot_step<T>::add(weight, row[j], sums[i][j]);
+        });
+      });
+    }
   }
   unroll<Rows>([&](auto i) __attribute__((always_inline)) {
     unroll<Registers>([&](auto j) __attribute__((always_inline)) {
@@ -131,14 +142,17 @@ template <class T, int Rows, int Registers>
 
 /// As spread, for all keys and dims; weights have room for whole units of keys.
 template <class T>
-void spread_all(T* weights, extent keys, const T* rows, extent stride, accumulate_t<T>* sums) {
+void spread_all(T* weights, int tiles, extent keys, const T* rows, extent stride, accumulate_t<T>* sums) {
   using A = accumulate_t<T>;
   using shape_of = backward_shape<A>;
-  constexpr int unit = shape_of::row_unit, width = simd<A>::width, depth = dot_step<T>::depth;
-  for (extent i = keys * shape_of::lanes; i < round_up(keys, unit) * shape_of::lanes; ++i) weights[i] = T{};
+  constexpr int unit = shape_of::row_unit, lanes = shape_of::lanes, width = simd<A>::width, depth = dot_step<T>::depth;
+  for (int tile = 0; tile < tiles; ++tile) {
+    T* const of_tile = weights + tile * backward_tile<T>::to_next;
+    for (extent i = keys * lanes; i < round_up(keys, unit) * lanes; ++i) of_tile[i] = T{};
+  }
   auto const panel = [&](extent column, auto registers) {
     in_pieces<shape_of::score_rows / unit>((keys + unit - 1) / unit, [&](extent first, auto units) {
-      spread<T, units * unit, registers>(weights + first * unit * shape_of::lanes, rows + column * depth, stride,
+      spread<T, units * unit, registers>(weights + first * unit * lanes, tiles, rows + column * depth, stride,
                                          sums + first * unit * stride + column);
     });
   };
@@ -149,16 +163,19 @@ void spread_all(T* weights, extent keys, const T* rows, extent stride, accumulat
 
 /// As spread_all, but a weight of 0 adds nothing, even times infinity.
 template <class T>
-[[gnu::noinline]] void spread_guarded(T* weights, extent keys, const T* rows, extent stride, accumulate_t<T>* sums) {
+[[gnu::noinline]] void spread_guarded(T* weights, int tiles, extent keys, const T* rows, extent stride,
+                                      accumulate_t<T>* sums) {
   using V = simd<accumulate_t<T>>;
   constexpr int lanes = tile_shape<accumulate_t<T>>::lanes, depth = dot_step<T>::depth;
-  for (extent key = 0; key < keys; ++key) {
-    for (int lane = 0; lane < lanes; lane += depth) {
-      auto const weight = dot_step<T>::all(weights + key * lanes + lane);
-      for (extent d = 0; d < stride; d += V::width) {
-        accumulate_t<T>* const sum = sums + key * stride + d;
-        auto const row = dot_step<T>::load(rows + lane * stride + d * depth);
-        V::store(sum, dot_step<T>::add_seen(row, weight, V::load(sum)));
+  for (int tile = 0; tile < tiles; ++tile, weights += backward_tile<T>::to_next, rows += lanes * stride) {
+    for (extent key = 0; key < keys; ++key) {
+      for (int lane = 0; lane < lanes; lane += depth) {
+        auto const weight = dot_step<T>::all(weights + key * lanes + lane);
+        for (extent d = 0; d < stride; d += V::width) {
+          accumulate_t<T>* const sum = sums + key * stride + d;
+          auto const row = dot_step<T>::load(rows + lane * stride + d * depth);
+          V::store(sum, dot_step<T>::add_seen(row, weight, V::load(sum)));
+        }
       }
     }
   }
@@ -174,23 +191,19 @@ void score_both(const backward_tile<T>& t) {
   score_all(turned);
 }
 
-/// Adds to all three gradients by weights and the gradients of scores; of `whole`, `keys` after `before` are seen.
+/// Adds to the queries' gradient by the gradients of scores.
 template <class T>
-[[gnu::noinline]] void add_gradients(const backward_tile<T>& whole, extent keys) {
+[[gnu::noinline]] void add_to_queries(const backward_tile<T>& whole) {
   using A = accumulate_t<T>;
-  constexpr int lanes = tile_shape<A>::lanes;
-  alignas(simd<A>::bytes) A keep[lanes];
+  alignas(simd<A>::bytes) A keep[tile_shape<A>::lanes];
   for (A& each : keep) each = 1;
   tile<T> turned = whole;
   turned.scores = reinterpret_cast<A*>(whole.slopes);
   weigh_all(turned, keep);
-  auto const spread_rows = whole.guarded_queries ? spread_guarded<T> : spread_all<T>;
-  extent const first = whole.before * lanes;
-  spread_rows(whole.weights() + first, keys, whole.dout_rows, whole.dout_stride, whole.dv);
-  spread_rows(whole.slope_rows() + first, keys, whole.q_rows, whole.q_stride, whole.dk);
 }
 
-/// Adds what a tile of queries and a block of keys owe each other's gradients.
+/// Folds a block of keys into the gradient of a tile's queries, and leaves weights and gradients of scores in the place
+/// of scores and gains.
 ///
 /// `change()` is called when scores and gains are there, `bend()` when they have become weights and gradients of scores.
 template <class T, class Change, class Bend>
@@ -208,7 +221,15 @@ void fold_back(const backward_tile<T>& t, Change change, Bend bend) {
     bend();
     round_gains(whole);
   }
-  add_gradients(whole, t.keys);
+  add_to_queries(whole);
+}
+
+/// Adds to the gradients of keys and values what some tiles that see the same keys have left; t is the first of them.
+template <class T>
+[[gnu::noinline]] void add_to_keys(const backward_tile<T>& t, int tiles) {
+  auto const spread_rows = t.guarded_queries ? spread_guarded<T> : spread_all<T>;
+  spread_rows(t.weights(), tiles, t.keys, t.dout_rows, t.dout_stride, t.dv);
+  spread_rows(t.slope_rows(), tiles, t.keys, t.q_rows, t.q_stride, t.dk);
 }
 
 }  // namespace ringfold::detail::inline RINGFOLD_SIMD

@@ -5,8 +5,11 @@
 #include <ringfold/attention/backward_plan.hpp>
 #include <ringfold/attention/plan.hpp>
 #include <ringfold/attention/ring.hpp>
+#include <ringfold/comm/self.hpp>
 #include <ringfold/comm/threads.hpp>
 #include <ringfold/kernel/cpu/flash.hpp>
+#include <ringfold/recurrence/backward_plan.hpp>
+#include <ringfold/recurrence/decay.hpp>
 
 #include "support/allocations.hpp"
 
@@ -28,6 +31,46 @@ TEST_CASE("a rank of several threads") {
     //! [executor]
     for (float const each : out) CHECK(each == doctest::Approx(0.5));
   });
+}
+
+TEST_CASE("a rank of several threads, for a recurrence") {
+  run_ranks(2, [](threads comm) {
+    auto const problem = make_recurrence<float>(contiguous(64, comm.size()), {.batch = 2, .heads = 3, .dim = 4});
+    std::vector<float> q(2 * 32 * 3 * 4, 0.5f), k(q), v(q), out(q), gates(2 * 32 * 3, -0.5f);
+    auto const tokens = [](std::vector<float>& of) { return dense(of.data(), 2, 32, 3, 4); };
+    //! [recurrence]
+    thread_pool const pool(3);
+    recurrence_plan run(recurrence(comm, schedule::chain{}, decay<gating::per_token>{}).on(pool), problem);
+    //! [recurrence]
+    auto const call = [&](auto& plan, std::vector<float>& to) {
+      plan.forward({tokens(q), tokens(k), tokens(v), dense(gates.data(), 2, 32, 3)}, tokens(to));
+    };
+    recurrence_plan alone(recurrence(comm, schedule::chain{}, decay<gating::per_token>{}), problem);
+    auto wanted = out;
+    call(alone, wanted), call(run, out);
+    CHECK(out == wanted);
+    CHECK(run.workspace() > alone.workspace());
+  });
+}
+
+TEST_CASE("heads of a recurrence are shared among workers, forward and backward, and a call allocates nothing") {
+  thread_pool const pool(3);
+  auto const p = make_recurrence<float>(contiguous(70, 1), {.batch = 2, .heads = 3, .dim = 4});
+  std::vector<float> numbers(2 * 70 * 3 * 4, 0.5f), gates(2 * 70 * 3, -0.5f), entered(2 * 3 * 4 * 4);
+  std::vector out(4, numbers);
+  auto slopes = gates;
+  auto const tokens = [](std::vector<float>& of) { return dense(of.data(), 2, 70, 3, 4); };
+  auto const of_gates = [](std::vector<float>& of) { return dense(of.data(), 2, 70, 3); };
+  auto const over = recurrence(self{}, schedule::chain{}, decay<gating::per_token>{}).on(pool);
+  recurrence_plan forward(over, p);
+  recurrence_backward_plan backward(over, p);
+  auto const states = dense(entered.data(), 2, 3, 4, 4);
+  long const before = allocations::everywhere;
+  forward.forward({tokens(numbers), tokens(numbers), tokens(numbers), of_gates(gates)}, tokens(out[0]),
+                  {.entered = states});
+  backward.backward({tokens(numbers), tokens(numbers), tokens(numbers), of_gates(gates)}, states, tokens(numbers),
+                    {tokens(out[1]), tokens(out[2]), tokens(out[3]), of_gates(slopes)});
+  if (allocations::counted) CHECK(allocations::everywhere == before);
 }
 
 TEST_CASE("a pool calls every piece once, whoever calls it") {

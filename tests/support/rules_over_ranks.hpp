@@ -24,9 +24,19 @@ struct manner {
   bool backwards = false;  ///< rows of a layout are handed over last first, and the first token is the layout's last
 };
 
-/// Runs a rule as every rank of a layout, forward and backward, twice; the second time counts.
-template <class T, class Spec, class Schedule>
-run_result run_over_ranks(const experiment<Spec>& e, const layout& tokens, Schedule schedule, manner how = {}) {
+/// By the caller's threads alone.
+struct unshared {
+  template <class R>
+  R operator()(const R& over) const {
+    return over;
+  }
+};
+
+/// Runs a rule as every rank of a layout, forward and backward, twice; the second time counts. What share() makes of the
+/// recurrence is run.
+template <class T, class Spec, class Schedule, class Share = unshared>
+run_result run_over_ranks(const experiment<Spec>& e, const layout& tokens, Schedule schedule, manner how = {},
+                          Share share = {}) {
   using A = accumulate_t<T>;
   run_result all;
   auto const ranks = static_cast<std::size_t>(tokens.ranks());
@@ -42,7 +52,7 @@ run_result run_over_ranks(const experiment<Spec>& e, const layout& tokens, Sched
     counted comm(plain, book);
     auto const p = how.backwards ? mirrored(e.spec.template problem<T>(tokens, mirrored(e.packed), e.batch, e.heads))
                                  : e.spec.template problem<T>(tokens, e.packed, e.batch, e.heads);
-    auto const over = recurrence(comm, schedule, e.spec.rule());
+    auto const over = share(recurrence(comm, schedule, e.spec.rule()));
     recurrence_plan forward(over, p);
     recurrence_backward_plan backward(over, p);
     shard_of<T, T, Spec> mine(e, as_read, me, how.order);

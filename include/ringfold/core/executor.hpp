@@ -18,9 +18,9 @@ namespace ringfold {
 ///   returned; what they wrote is seen then. `f` throws nothing. A call may wait for another that has begun, never for
 ///   one that has not: fewer threads than pieces will do, fibers that take turns will not.
 ///
-/// Several ranks may share one: run() is then called by several threads at once. A kernel that is told of an executor
-/// (flash_kernel::on) keeps a pointer to it, and calls masks and score functions from its threads; its results are the
-/// same bits for every number of workers.
+/// Several ranks may share one: run() is then called by several threads at once. A kernel or recurrence that is told of
+/// an executor (flash_kernel::on, recurrence_over::on) keeps a pointer to it, and calls masks, score functions and rules
+/// from its threads; its results are the same bits for every number of workers.
 /// \snippet executor/thread_pool_test.cpp executor
 template <class E>
 concept executor = requires(const E& e, int count, void (*f)(int)) {

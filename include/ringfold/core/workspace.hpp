@@ -74,4 +74,26 @@ class arena {
   extent used_ = 0;
 };
 
+namespace detail {
+
+/// An arena for each of some workers, with room for what take(arena) takes.
+class arenas_of_workers {
+ public:
+  arenas_of_workers() = default;
+  template <class F>
+  arenas_of_workers(int workers, arena<host_space>& memory, F take) {
+    arena<host_space> nowhere;
+    take(nowhere);
+    bytes_ = nowhere.used();
+    memory_ = memory.take<std::byte>(checked_multiply(workers, bytes_));
+  }
+  /// A worker's, with nothing taken yet.
+  arena<host_space> operator[](int worker) const { return {memory_ + worker * bytes_, bytes_}; }
+
+ private:
+  std::byte* memory_ = nullptr;
+  extent bytes_ = 0;
+};
+
+}  // namespace detail
 }  // namespace ringfold

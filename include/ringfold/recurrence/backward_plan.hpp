@@ -50,7 +50,7 @@ struct recurrence_backward_workings {
 /// besides its inputs; the outputs are not needed. Cotangents of states travel from the last slot to the first.
 /// **Steps, Bytes, Order** those of forward, from the last slot to the first. **Overlap** all work within chunks.
 /// **Memory** that of forward; gradients before rounding; for the longest part of a shard, the states before its chunks,
-/// of one head, and by delta rules what each token corrects.
+/// of one head for each worker, and by delta rules what each token corrects.
 /// \snippet recurrence/backward_test.cpp backward
 template <class R, class P>
 class recurrence_backward_plan : public detail::planned_recurrence<R, P, detail::recurrence_backward_workings<R, P>> {

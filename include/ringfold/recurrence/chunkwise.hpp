@@ -17,6 +17,7 @@ namespace ringfold {
 template <class Terms>
 struct chunkwise {
   static constexpr gating gates = Terms::gates;
+  static constexpr bool batches_apart = gates != gating::per_head;  ///< no gradient is a sum over the batch
   template <class A>
   using algebra = affine<A, Terms::kind>;
   template <class T, class Space = host_space>
@@ -199,12 +200,6 @@ struct chunkwise {
   template <class P>
   static typename P::accumulate scale_of(const P& p) {
     return static_cast<typename P::accumulate>(p.scale);
-  }
-  template <class P, class F>
-  static void for_each_head(const P& p, F f) {
-    for (extent b = 0; b < p.batch; ++b) {
-      for (extent h = 0; h < p.heads; ++h) f(b, h);
-    }
   }
   template <class Operands, class F>
   void for_each_chunk(const Operands& of, F f) const {

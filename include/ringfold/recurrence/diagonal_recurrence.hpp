@@ -18,7 +18,8 @@ namespace ringfold {
 /// Source: HGRN (Qin et al., 2023), LRU (Orvieto et al., 2023), RG-LRU of Griffin (2024).
 template <field Field, factors Factors = factors::of_tokens>
 struct diagonal_recurrence {
-  static constexpr extent parts = Field == field::complex ? 2 : 1;  ///< of a number
+  static constexpr extent parts = Field == field::complex ? 2 : 1;      ///< of a number
+  static constexpr bool batches_apart = Factors == factors::of_tokens;  ///< no gradient is a sum over the batch
   template <class A>
   using algebra = std::conditional_t<Field == field::complex, complex_affine<A>, affine<A, transition::elementwise>>;
 
@@ -71,7 +72,7 @@ struct diagonal_recurrence {
   /// The element of some tokens: the product of their factors, and the state that they make of zero.
   template <class A, class P, class Operands>
   void summarize(workspace<A>& work, const P& p, const Operands& of, const affine_element<A>& into) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       detail::fill(work.state.data, A{0}, p.value_dim);
       for (extent t = 0; t < of.x.extents[row_axis]; ++t) {
         load(work, of, of.x, b, t, h);
@@ -85,7 +86,7 @@ struct diagonal_recurrence {
   /// Adds to `out` what the tokens make of zero. Calls meanwhile() for each head.
   template <class A, class P, class Operands, class F>
   void within(workspace<A>& work, const P& p, const Operands& of, const view<A, 4>& out, F meanwhile) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       detail::fill(work.state.data, A{0}, p.value_dim);
       for (extent t = 0; t < of.x.extents[row_axis]; ++t) {
         load(work, of, of.x, b, t, h);
@@ -102,7 +103,7 @@ struct diagonal_recurrence {
              const view<A, 4>& out) const {
     if (enters.data == nullptr) return;
     detail::fill(work.x.data, A{0}, p.value_dim);
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       load_state(enters, b, h, work.state);
       for (extent t = 0; t < of.x.extents[row_axis]; ++t) {
         load_factors(work, of, b, t, h);
@@ -116,7 +117,7 @@ struct diagonal_recurrence {
   template <class A, class P, class Operands>
   void summarize_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                           const affine_element<A>& into) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       detail::fill(work.state.data, A{0}, p.value_dim);
       for (extent t = of.x.extents[row_axis] - 1; t >= 0; --t) {
         load(work, of, dout, b, t, h);
@@ -132,7 +133,7 @@ struct diagonal_recurrence {
   template <class A, class P, class Operands, class F>
   void within_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                        const diagonal_rows<A>& to, F meanwhile) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       detail::fill(work.state.data, A{0}, p.value_dim);
       for (extent t = of.x.extents[row_axis] - 1; t >= 0; --t) {
         load(work, of, dout, b, t, h);
@@ -152,7 +153,7 @@ struct diagonal_recurrence {
                       const diagonal_rows<A>& to) const {
     extent const tokens = of.x.extents[row_axis], width = p.value_dim;
     auto const before = [&](extent t) { return detail::channels<A, Field>{work.before[t], width / parts}; };
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       if (tokens > 0) load_state(enters, b, h, before(0));
       for (extent t = 0; t + 1 < tokens; ++t) {
         load(work, of, of.x, b, t, h);

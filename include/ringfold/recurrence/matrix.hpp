@@ -3,6 +3,7 @@
 #include <ringfold/algebra/exponential.hpp>
 #include <ringfold/core/workspace.hpp>
 #include <ringfold/kernel/cpu/rows.hpp>
+#include <ringfold/recurrence/heads.hpp>
 
 /// \file
 /// Rows of one head as matrices, and what the chunks of recurrences do with them.
@@ -124,14 +125,6 @@ void add_rows(const view<A, 4>& to, extent b, extent h, extent first, extent cou
     } else {
       for (extent d = 0; d < from.width; ++d) row[d * stride] = fused(factor, from[i][d], row[d * stride]);
     }
-  }
-}
-
-/// Calls f(batch, head) for all of them.
-template <class P, class F>
-void for_each_head(const P& p, F f) {
-  for (extent b = 0; b < p.batch; ++b) {
-    for (extent h = 0; h < p.heads; ++h) f(b, h);
   }
 }
 

@@ -27,6 +27,7 @@ struct mlstm {
   template <class T, class Space = host_space>
   using gradients = mlstm_tensors<T, Space>;
   static constexpr bool reads_entering_state = true;  ///< summarize_backward does
+  static constexpr bool batches_apart = true;         ///< no gradient is a sum over the batch
 
   extent chunk = 64;  ///< tokens whose states are made again together, in backward
 
@@ -87,7 +88,7 @@ struct mlstm {
   /// The element of some tokens: how much they leave of a state, and the one that they make of nothing.
   template <class A, class P, class Operands>
   void summarize(workspace<A>& work, const P& p, const Operands& of, const affine_element<A>& into) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       work.state.set_zero();
       for (extent t = 0; t < of.q.extents[row_axis]; ++t) load(work, p, of, b, t, h), step(work);
       work.state.store(into.value, b, h);
@@ -98,14 +99,14 @@ struct mlstm {
   /// Nothing but meanwhile() for each head: what an output is divided by needs the state.
   template <class A, class P, class Operands, class F>
   void within(workspace<A>&, const P& p, const Operands&, const view<A, 4>&, F meanwhile) const {
-    detail::for_each_head(p, [&](extent, extent) { meanwhile(); });
+    for_each_head(p, [&](extent, extent) { meanwhile(); });
   }
 
   /// Adds the outputs to `out`, from the state that enters on; without memory: nothing.
   template <class A, class P, class Operands>
   void carry(workspace<A>& work, const P& p, const Operands& of, const view<const A, 4>& enters,
              const view<A, 4>& out) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       work.state.load(enters, b, h);
       for (extent t = 0; t < of.q.extents[row_axis]; ++t) {
         load(work, p, of, b, t, h), step(work), read(work, p);
@@ -118,7 +119,7 @@ struct mlstm {
   template <class A, class P, class Operands>
   void summarize_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::v)& dout,
                           const view<const A, 4>& enters, const affine_element<A>& into) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       work.state.load(enters, b, h);
       for (extent t = 0; t < of.q.extents[row_axis]; ++t) {
         load(work, p, of, b, t, h), step(work), read_slopes(work, p, dout, b, t, h);
@@ -138,7 +139,7 @@ struct mlstm {
   template <class A, class P, class Operands, class F>
   void within_backward(workspace<A>&, const P& p, const Operands&, const decltype(Operands::v)&, const mlstm_rows<A>&,
                        F meanwhile) const {
-    detail::for_each_head(p, [&](extent, extent) { meanwhile(); });
+    for_each_head(p, [&](extent, extent) { meanwhile(); });
   }
 
   /// Adds to the gradients, from the state that enters and the cotangent of the one that leaves; without memory:
@@ -146,7 +147,7 @@ struct mlstm {
   template <class A, class P, class Operands>
   void carry_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::v)& dout,
                       const view<const A, 4>& enters, const view<const A, 4>& leaves, const mlstm_rows<A>& to) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       work.state.load(enters, b, h);
       work.cotangent.load(leaves, b, h);
       auto const forward = [&](extent t) { load(work, p, of, b, t, h), step(work); };

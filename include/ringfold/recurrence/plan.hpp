@@ -188,8 +188,8 @@ class planned_recurrence {
 /// A recurrence made ready for one problem: checked, with all its memory; forward() may be called any number of times.
 ///
 /// Every rank makes its plan and calls forward together. Inputs are never written, and a call allocates nothing.
-/// **Memory** the scan's, an element for each slot of this rank, a state, a chunk of one head, and where elements are
-/// narrower than sums, the outputs before rounding.
+/// **Memory** the scan's, an element for each slot of this rank, a state, a chunk of one head for each worker, and
+/// where elements are narrower than sums, the outputs before rounding.
 /// \snippet recurrence/plan_test.cpp recurrence
 template <class R, class P>
 class recurrence_plan : public detail::planned_recurrence<R, P, detail::recurrence_workings<R, P>> {

@@ -79,7 +79,7 @@ struct selective_scan {
   template <class A, class P, class Operands>
   void summarize(workspace<A>& work, const P& p, const Operands& of, const timed_element<A>& into) const {
     describe(p, of, into);
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       begin(work, p, of, h);
       detail::fill(work.state.data, A{0}, p.dim * p.value_dim);
       for (extent t = 0; t < of.x.extents[row_axis]; ++t) load(work, p, of, b, t, h), step(work, p, work.state);
@@ -90,7 +90,7 @@ struct selective_scan {
   /// Adds to `out` what the tokens read of each other. Calls meanwhile() for each head.
   template <class A, class P, class Operands, class F>
   void within(workspace<A>& work, const P& p, const Operands& of, const view<A, 4>& out, F meanwhile) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       begin(work, p, of, h);
       detail::fill(work.state.data, A{0}, p.dim * p.value_dim);
       for (extent t = 0; t < of.x.extents[row_axis]; ++t) {
@@ -107,7 +107,7 @@ struct selective_scan {
   void carry(workspace<A>& work, const P& p, const Operands& of, const view<const A, 4>& enters,
              const view<A, 4>& out) const {
     if (enters.data == nullptr) return;
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       begin(work, p, of, h);
       detail::load_state(enters, b, h, work.state, p.dim);
       for (extent t = 0; t < of.x.extents[row_axis]; ++t) {
@@ -123,7 +123,7 @@ struct selective_scan {
   void summarize_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                           const timed_element<A>& into) const {
     describe(p, of, into);
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       begin(work, p, of, h);
       detail::fill(work.state.data, A{0}, p.dim * p.value_dim);
       for (extent t = of.x.extents[row_axis] - 1; t >= 0; --t) {
@@ -140,7 +140,7 @@ struct selective_scan {
   template <class A, class P, class Operands, class F>
   void within_backward(workspace<A>&, const P& p, const Operands&, const decltype(Operands::x)&,
                        const selective_rows<A>&, F meanwhile) const {
-    detail::for_each_head(p, [&](extent, extent) { meanwhile(); });
+    for_each_head(p, [&](extent, extent) { meanwhile(); });
   }
 
   /// Adds to the gradients, from the state that enters and the cotangent of the one that leaves; without memory: 0. The
@@ -149,7 +149,7 @@ struct selective_scan {
   void carry_backward(workspace<A>& work, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                       const view<const A, 4>& enters, const view<const A, 4>& leaves,
                       const selective_rows<A>& to) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       begin(work, p, of, h);
       detail::load_state(enters, b, h, work.other, p.dim);
       detail::load_state(leaves, b, h, work.state, p.dim);
@@ -167,12 +167,12 @@ struct selective_scan {
   /// The time that passes, summed in double as all sums of whole shards are, and the rates.
   template <class A, class P, class Operands>
   static void describe(const P& p, const Operands& of, const timed_element<A>& into) {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       for (extent d = 0; d < p.value_dim; ++d) {
         double sum = 0;
         for (extent t = 0; t < of.x.extents[row_axis]; ++t) sum += static_cast<double>(of.time(b, t, h, d));
         into.gate(b, h, 0, d) = static_cast<A>(sum);
-        for (extent n = 0; n < p.dim; ++n) into.rates(0, h, n, d) = of.rates(h, n, d);
+        for (extent n = 0; n < p.dim && b == 0; ++n) into.rates(0, h, n, d) = of.rates(h, n, d);
       }
     });
   }

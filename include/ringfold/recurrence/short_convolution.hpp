@@ -105,7 +105,7 @@ struct short_convolution {
   /// Adds to `out` the sums that end on the tokens' own. Calls meanwhile() for each head.
   template <class A, class P, class Operands, class F>
   void within(workspace<A>&, const P& p, const Operands& of, const view<A, 4>& out, F meanwhile) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       add_outputs(p, of, b, h, p.dim - 1, of.x.extents[row_axis], {}, out);
       meanwhile();
     });
@@ -115,7 +115,7 @@ struct short_convolution {
   template <class A, class P, class Operands>
   void carry(workspace<A>&, const P& p, const Operands& of, const view<const A, 4>& enters,
              const view<A, 4>& out) const {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       extent const count = of.x.extents[row_axis];
       add_outputs(p, of, b, h, 0, count < p.dim - 1 ? count : p.dim - 1, enters, out);
     });
@@ -139,7 +139,7 @@ struct short_convolution {
   void within_backward(workspace<A>&, const P& p, const Operands& of, const decltype(Operands::x)& dout,
                        const convolution_rows<A>& to, F meanwhile) const {
     extent const count = of.x.extents[row_axis];
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       for (extent c = 0; c < p.value_dim; ++c) {
         for (extent t = 0; t + p.dim <= count; ++t) to.x(b, t, h, c) += read_by(of, dout, b, h, c, t, t, count, A{0});
       }
@@ -154,7 +154,7 @@ struct short_convolution {
                       const view<const A, 4>& enters, const view<const A, 4>& leaves,
                       const convolution_rows<A>& to) const {
     extent const count = of.x.extents[row_axis], last = count - (p.dim - 1);
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       for (extent c = 0; c < p.value_dim; ++c) {
         for (extent t = last < 0 ? 0 : last; t < count; ++t) {
           A const after = leaves.data == nullptr ? A{0} : leaves(b, h, t - last, c);
@@ -168,7 +168,7 @@ struct short_convolution {
  private:
   template <class P, class F>
   static void for_each_channel(const P& p, F f) {
-    detail::for_each_head(p, [&](extent b, extent h) {
+    for_each_head(p, [&](extent b, extent h) {
       for (extent c = 0; c < p.value_dim; ++c) f(b, h, c);
     });
   }

@@ -107,21 +107,16 @@ class scratch_of_workers {
  public:
   scratch_of_workers() = default;
   template <class P>
-  scratch_of_workers(const P& p, int workers, arena<host_space>& memory) {
-    arena<host_space> nowhere;
-    Scratch const measured(p, nowhere);
-    bytes_ = nowhere.used();
-    memory_ = memory.take<std::byte>(checked_multiply(workers, bytes_));
-  }
+  scratch_of_workers(const P& p, int workers, arena<host_space>& memory)
+      : arenas_(workers, memory, [&](auto& own) { Scratch(p, own); }) {}
   template <class P>
   Scratch operator()(const P& p, int worker) const {
-    arena<host_space> own(memory_ + worker * bytes_, bytes_);
+    auto own = arenas_[worker];
     return Scratch(p, own);
   }
 
  private:
-  std::byte* memory_ = nullptr;
-  extent bytes_ = 0;
+  arenas_of_workers arenas_;
 };
 
 /// \throws usage_error when positions do not fit into 32 bits.

@@ -1,10 +1,6 @@
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <chrono>
-#include <map>
 #include <random>
-#include <thread>
 #include <vector>
 
 #include <ringfold/attention/backward_plan.hpp>
@@ -14,22 +10,12 @@
 
 /// \file
 /// One rank's attention shared among the workers of a pool, and alone, call by call in turn.
-/// `ratio` is the time alone divided by the time of W workers and by the cores they had: 1 is ideal.
-/// `of_cores` is the ratio by that of multiply-adds in registers, alone and on as many cores at once.
 
-#include "support/peak.hpp"
+#include "support/in_turn.hpp"
 
 using namespace ringfold;
 
 namespace {
-
-/// Measured once for each number of cores.
-double scaling(int cores) {
-  static std::map<int, double> known;
-  auto const [at, is_new] = known.try_emplace(cores);
-  if (is_new) at->second = peak::scaling(cores);
-  return at->second;
-}
 
 struct one_rank {
   using problem_t = decltype(make_problem<float>(contiguous(1, 1), shape{}, band{}));
@@ -63,18 +49,6 @@ struct one_rank {
   }
 };
 
-template <class F>
-double seconds_of(F f) {
-  auto const start = std::chrono::steady_clock::now();
-  f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-double median(std::vector<double> times) {
-  auto const middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
-}
-
 /// Arguments: workers, queries, keys, heads, kv heads, causal (queries are the last tokens).
 template <template <class, class> class Plan>
 void shared(benchmark::State& bench) {
@@ -89,16 +63,8 @@ void shared(benchmark::State& bench) {
   data(first);
   Plan<flash_kernel, one_rank::problem_t> alone(flash_kernel{}, data.p);
   Plan<std::remove_const_t<decltype(shares)>, one_rank::problem_t> together(shares, data.p);
-  std::vector<double> single, times;
-  for (auto _ : bench) {
-    single.push_back(seconds_of([&] { data(alone); }));
-    times.push_back(seconds_of([&] { data(together); }));
-    bench.SetIterationTime(times.back());
-  }
-  int const cores = std::min(workers, static_cast<int>(std::thread::hardware_concurrency()));
-  double const ratio = median(single) / median(times) / cores;
-  bench.counters["ratio"] = ratio;
-  bench.counters["of_cores"] = ratio / scaling(cores);
+  in_turn::compare(
+      bench, workers, [&] { data(alone); }, [&] { data(together); });
 }
 
 void arguments(benchmark::internal::Benchmark* bench) {

@@ -6,16 +6,23 @@
 #include <string>
 #include <vector>
 
+#include <ringfold/comm/self.hpp>
 #include <ringfold/comm/threads.hpp>
 #include <ringfold/core/workspace.hpp>
+#include <ringfold/executor/thread_pool.hpp>
 #include <ringfold/recurrence/backward_plan.hpp>
 #include <ringfold/wrap/counted.hpp>
 
+#include "../examples/support/rules/convolved.hpp"
+#include "../examples/support/rules/diagonal.hpp"
 #include "../examples/support/rules/matrices.hpp"
-#include "support/peak.hpp"
+#include "../examples/support/rules/memory_cell.hpp"
+#include "../examples/support/rules/selective.hpp"
+#include "support/in_turn.hpp"
 
 /// \file
-/// Chunks of one head on one core, as a part of its multiply-add peak; and scans of states over thread ranks.
+/// Chunks of one head on one core, as a part of its multiply-add peak; heads shared among workers; and scans of states
+/// over thread ranks.
 
 using namespace ringfold;
 using rules::matrices, rules::writing;
@@ -160,6 +167,55 @@ void scan_over_ranks(benchmark::State& bench, Schedule schedule) {
   bench.counters["bytes"] = static_cast<double>(most_bytes);  // that the rank in the middle sends
 }
 
+/// A whole call of one rank, its 8 heads shared among workers. Arguments: workers, dim.
+enum class pass { forward, backward };
+template <class Spec>
+void shared(benchmark::State& bench, pass which) {
+  constexpr extent heads = 8, tokens = 4096;
+  Spec spec;
+  if constexpr (requires { spec.chunk; }) spec.chunk = 64;
+  if constexpr (requires { spec.channels; }) spec.channels = bench.range(1);
+  if constexpr (requires { spec.value_dim; }) spec.dim = spec.value_dim = bench.range(1);
+  auto const p = spec.template problem<float>(contiguous(tokens, 1), documents{tokens}, 1, heads);
+  std::vector<std::vector<float>> numbers;
+  std::vector<view<float, 4>> in, gradients;
+  auto const more = [&](extent rows, extent width, float low, float high) {
+    numbers.push_back(drawn(rows * heads * width, low, high));
+    return dense(numbers.back().data(), 1, rows, heads, width);
+  };
+  for (const rules::input& each : spec.inputs()) {
+    extent const rows = each.of_tokens ? tokens : 1;
+    float const low = each.high == 0 ? -0.05F : static_cast<float>(each.low);  // slow gates
+    for (auto* const to : {&in, &gradients}) to->push_back(more(rows, each.width, low, static_cast<float>(each.high)));
+  }
+  auto const out = more(tokens, spec.out_width(), -1, 1), dout = more(tokens, spec.out_width(), -1, 1);
+  arena<> nowhere;
+  auto entered = spec.rule().algebra_for(p, nowhere).take_state(nowhere);
+  numbers.emplace_back(static_cast<std::size_t>(entered.size()));
+  entered.data = numbers.back().data();
+  using rule = decltype(spec.rule());
+  auto const read = spec.template tensors<typename rule::template inputs<float>>(in, in);
+  auto const to = spec.template tensors<typename rule::template gradients<float>>(gradients, gradients);
+
+  int const workers = static_cast<int>(bench.range(0));
+  thread_pool const pool(workers);
+  auto const one = recurrence(self{}, schedule::chain{}, spec.rule());
+  auto const many = one.on(pool);
+  recurrence_plan alone(one, p);
+  recurrence_plan together(many, p);
+  if (which == pass::forward) {
+    in_turn::compare(
+        bench, workers, [&] { alone.forward(read, out); }, [&] { together.forward(read, out); });
+  } else {
+    recurrence_backward_plan back(one, p);
+    recurrence_backward_plan back_together(many, p);
+    alone.forward(read, out, {.entered = entered});
+    in_turn::compare(
+        bench, workers, [&] { back.backward(read, entered, dout, to); },
+        [&] { back_together.backward(read, entered, dout, to); });
+  }
+}
+
 void fma_peak(benchmark::State& bench) {
   for (auto _ : bench) benchmark::DoNotOptimize(peak_rate());
   bench.counters["GFLOP/s"] = peak_rate() * 1e-9;
@@ -184,6 +240,26 @@ int all_verbs(const char* name) {
     all_verbs<writing::adds, gating::none>("none") + all_verbs<writing::adds, gating::per_token>("per_token") +
     all_verbs<writing::adds, gating::per_row>("per_row") + all_verbs<writing::corrects, gating::per_token>("delta") +
     all_verbs<writing::of_low_rank, gating::per_row>("rwkv7");
+
+template <class Spec>
+int on_workers(const char* name) {
+  for (auto const which : {pass::forward, pass::backward}) {
+    auto const verb = std::string(which == pass::forward ? "shared/forward/" : "shared/backward/");
+    benchmark::RegisterBenchmark((verb + name).c_str(), shared<Spec>, which)
+        ->ArgNames({"workers", "dim"})
+        ->ArgsProduct({{1, 2}, {64, 128}})
+        ->UseManualTime()
+        ->Unit(benchmark::kMillisecond)
+        ->MinTime(0.2);
+  }
+  return 0;
+}
+[[maybe_unused]] int const registered_shared =
+    on_workers<matrices<writing::adds, gating::per_token>>("per_token") +
+    on_workers<matrices<writing::corrects, gating::per_token>>("delta") +
+    on_workers<matrices<writing::of_low_rank, gating::per_row>>("rwkv7") + on_workers<rules::memory_cell>("mlstm") +
+    on_workers<rules::selective>("selective") + on_workers<rules::diagonal<field::real>>("diagonal") +
+    on_workers<rules::convolved>("convolution");
 
 void rank_grid(benchmark::internal::Benchmark* bench) {
   bench->ArgName("ranks")->DenseRange(2, 16, 2)->UseManualTime()->Unit(benchmark::kMicrosecond)->Iterations(9);

@@ -318,8 +318,8 @@ namespace ringfold::inline RINGFOLD_SIMD {
 /// the mean size of its values by weight, 1.6e-3 of it in the norm where they cancel; weights that are powers of two stay
 /// exact. Backward, weights are rounded for dout, and gradients of scores for queries and keys, though not for the parts
 /// of a score, which see them in float: that moves an element of a gradient by at most 2^-8 of the sizes of the products
-/// that it is a sum of, 1.7e-3 in the norm. Numbers below the normal ones count as 0. Elsewhere, and in
-/// widening_flash_kernel, elements are converted to the type that sums are kept in.
+/// that it is a sum of, 1.7e-3 in the norm where weights differ: equal ones are rounded alike. Numbers below the normal
+/// ones count as 0. Elsewhere, and in widening_flash_kernel, elements are converted to the type that sums are kept in.
 /// Where the queries of all ranks and all readers of a key head together fill no register by half, as in decoding, lanes
 /// are dims instead (of dims that fill registers), and the next keys are fetched from memory meanwhile.
 /// Work may be shared among threads: `flash_kernel{}.on(executor)`. Runs of 16 tiles of queries go to whoever is free;

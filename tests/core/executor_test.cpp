@@ -22,7 +22,7 @@ TEST_CASE_TEMPLATE("every piece is handed out once, to one worker at a time", E,
     std::vector<int> calls(static_cast<std::size_t>(count));
     std::vector<std::atomic<int>> busy(static_cast<std::size_t>(on.workers()));
     std::atomic<int> wrong{0};
-    detail::hand_out(on, count, [&](extent i, int worker) {
+    detail::hand_out(on, on.workers(), count, [&](extent i, int worker) {
       if (busy[static_cast<std::size_t>(worker)]++ != 0) ++wrong;
       ++calls[static_cast<std::size_t>(i)];
       --busy[static_cast<std::size_t>(worker)];
@@ -40,7 +40,7 @@ TEST_CASE_TEMPLATE("a failure is thrown by hand_out, and what has not begun neve
   }();
   std::atomic<int> begun{0};
   auto const fail = [&] {
-    detail::hand_out(on, 1000, [&](extent i, int) {
+    detail::hand_out(on, on.workers(), 1000, [&](extent i, int) {
       ++begun;
       if (i == 5) throw std::runtime_error("piece 5");
     });
@@ -56,7 +56,7 @@ TEST_CASE("links of a chain keep their order, and where one breaks off, all behi
     std::vector<detail::footprints::steps> steps(links);
     std::vector<std::vector<extent>> visits(places);
     auto const run = [&] {
-      detail::hand_out(erratic{3}, links, [&](extent link, int) {
+      detail::hand_out(erratic{3}, 3, links, [&](extent link, int) {
         auto* const mine = steps.data() + link;
         detail::footprints trace(mine, link == 0 ? nullptr : mine - 1, places);
         for (extent place = 0; place < places; ++place) {

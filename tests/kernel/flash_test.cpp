@@ -96,3 +96,16 @@ TEST_CASE_TEMPLATE("the number of workers changes no bit", T, float, bf16) {
           sharded::run(flash_kernel{}.on(many), p, in.q, in.k, in.v, how));
   }
 }
+
+TEST_CASE("an executor of no workers runs in place, and one that grows gets no more pieces than there is scratch for") {
+  auto const p = make_problem<float>(contiguous(700, 1), {.heads = 2, .dim = 16}, causal());
+  auto const in = kernel_cases::draw<float>(p, 6);
+  auto const alone = sharded::run(flash_kernel{}, p, in.q, in.k, in.v);
+  for (int const workers : {0, -1}) {
+    erratic const none{workers};
+    CHECK(sharded::run(flash_kernel{}.on(none), p, in.q, in.k, in.v) == alone);
+  }
+  fickle const grows;  // asked by the state that measures and the one that runs
+  CHECK(sharded::run(flash_kernel{}.on(grows), p, in.q, in.k, in.v) == alone);
+  CHECK(grows.most == 2);
+}

@@ -56,7 +56,7 @@ void check(Spec spec, extent batch = 3, extent heads = 2, Schedule by = {}) {
       auto const on_workers = [&](const auto& over) { return over.on(to); };
       CHECK(same_bits(run_over_ranks<float>(e, tokens, by, how, on_workers).made, wanted));
     };
-    for (int workers = 1; workers <= 5; ++workers) {
+    for (int workers = 0; workers <= 5; ++workers) {  // none: in place
       CAPTURE(workers);
       either const to{workers};
       run_on(to);

@@ -31,3 +31,14 @@ struct boastful {
     for (int i = pieces - 1; i >= 0; --i) f(i);
   }
 };
+
+/// Has two workers when it is asked by a state, more when it is asked again; remembers how many pieces it ran at most.
+struct fickle {
+  mutable int asked = 0, most = 0;
+  int workers() const { return ++asked <= 2 ? 2 : 7; }
+  template <class F>
+  void run(int pieces, F&& f) const {
+    most = pieces > most ? pieces : most;
+    boastful{}.run(pieces, f);
+  }
+};

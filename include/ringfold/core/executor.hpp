@@ -13,7 +13,8 @@ namespace ringfold {
 
 /// Runs pieces of work, at once if it can.
 ///
-/// - `workers()`: how many pieces are worth having at once; scratch memory is kept for each.
+/// - `workers()`: how many pieces are worth having at once; scratch memory is kept for each. Whoever keeps it asks once:
+///   should the number change, so many stay the most. Below 1 it counts as 1.
 /// - `run(count, f)`: calls f(0) .. f(count - 1), each once, in any order and on any threads, and returns when all have
 ///   returned; what they wrote is seen then. `f` throws nothing. A call may wait for another that has begun, never for
 ///   one that has not: fewer threads than pieces will do, fibers that take turns will not.
@@ -47,11 +48,11 @@ struct in_place {
 
 namespace detail {
 
-/// Calls f(i, worker) for all i below count, each worker one at a time. They begin in order, so that one may wait for
-/// those before. \throws the first exception that f throws; what has not begun then never does.
+/// Calls f(i, worker) for all i below count, each worker below `most` one at a time. They begin in order, so that one may
+/// wait for those before. \throws the first exception that f throws; what has not begun then never does.
 template <executor E, class F>
-void hand_out(const E& to, extent count, F f) {
-  int const most = to.workers(), workers = count < most ? static_cast<int>(count) : most;
+void hand_out(const E& to, int most, extent count, F f) {
+  int const workers = count < most ? static_cast<int>(count) : most;
   if (workers <= 1) {
     for (extent i = 0; i < count; ++i) f(i, 0);
     return;

@@ -76,21 +76,23 @@ class arena {
 
 namespace detail {
 
-/// An arena for each of some workers, with room for what take(arena) takes.
+/// An arena for each of some workers, at least one, with room for what take(arena) takes.
 class arenas_of_workers {
  public:
   arenas_of_workers() = default;
   template <class F>
-  arenas_of_workers(int workers, arena<host_space>& memory, F take) {
+  arenas_of_workers(int workers, arena<host_space>& memory, F take) : workers_(workers > 1 ? workers : 1) {
     arena<host_space> nowhere;
     take(nowhere);
     bytes_ = nowhere.used();
-    memory_ = memory.take<std::byte>(checked_multiply(workers, bytes_));
+    memory_ = memory.take<std::byte>(checked_multiply(workers_, bytes_));
   }
   /// A worker's, with nothing taken yet.
   arena<host_space> operator[](int worker) const { return {memory_ + worker * bytes_, bytes_}; }
+  int workers() const { return workers_; }
 
  private:
+  int workers_ = 1;
   std::byte* memory_ = nullptr;
   extent bytes_ = 0;
 };

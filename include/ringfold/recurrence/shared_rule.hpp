@@ -123,7 +123,7 @@ class shared_rule : public Rule {
   /// Calls f(a worker's scratch, a piece) for some of the pieces, the workers' threads at once.
   template <class W, class P, class F>
   void share(const W& work, const pieces<P>& all, range some, F f) const {
-    detail::hand_out(*on_, some.count, [&](extent index, int worker) {
+    detail::hand_out(*on_, work.arenas.workers(), some.count, [&](extent index, int worker) {
       auto own = work.arenas[worker];
       auto at = scratch_of(work, all.p, own);
       f(at, all[some.first + index]);
@@ -135,7 +135,7 @@ class shared_rule : public Rule {
   }
   template <class W, class P, class F, class Between>
   void share_in_rounds(const W& work, const pieces<P>& all, F f, Between meanwhile) const {
-    extent const count = all.count(), workers = on_->workers();
+    extent const count = all.count(), workers = work.arenas.workers();
     for (extent first = 0; first < count; first += workers) {
       share(work, all, range{first, workers}.within({0, count}), f);
       meanwhile();

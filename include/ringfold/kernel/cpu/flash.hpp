@@ -96,7 +96,7 @@ class flash_forward : public flash_backward<Widens, E> {
     [[maybe_unused]] A const factor = static_cast<A>(p.score.scale * log2_of_e);
     constexpr int depth = dot_step<F>::depth;
     extent const steps = round_up(p.dim, depth) / depth;
-    for_each_tile(*on_, s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used, int worker) {
+    for_each_tile(*on_, s, [&](extent batch, extent at, const lanes_of& used, int worker) {
       A* const room = s.scratches(p, worker).rows;
       F* const rows = reinterpret_cast<F*>(room);
       for (int lane = 0; lane < lanes; ++lane) {
@@ -134,15 +134,16 @@ class flash_forward : public flash_backward<Widens, E> {
     p.keys.for_each_position(kv.owner, [&](extent row, extent position) { s.key_positions[row] = position; });
     auto const heads = s.tiles.shared_with(kv.first_key, kv.k.extents[head_axis]);
     // Queries by the cacheful: every block of keys then serves many tiles, in whatever cache it is found.
-    extent const tiles = s.tiles.before(s.tiles.key_heads()) * p.batch, shares = 4 * on_->workers();
-    extent const fair = on_->workers() == 1 ? tile_runs::most : tiles / shares + 1;
+    extent const tiles = s.tiles.before(s.tiles.key_heads()) * p.batch;
+    int const workers = s.scratches.workers();
+    extent const fair = workers == 1 ? tile_runs::most : tiles / (extent{4} * workers) + 1;
     tile_runs const runs(s.tiles, p.batch, heads, fair < tile_runs::most ? fair : tile_runs::most);
     // Few queries wait for memory, so all heads read a block of keys before any reads the next.
     extent const rows = kv.k.extents[row_axis], at_once = lies_in_rows<F>(p) ? tile_shape<A>::keys : rows;
     for (extent row = 0; row < rows; row += at_once) {
       range const keys{row, rows - row < at_once ? rows - row : at_once};
       // Of causal attention the last ones are the longest.
-      hand_out(*on_, runs.count(), [&](extent index, int worker) {
+      hand_out(*on_, workers, runs.count(), [&](extent index, int worker) {
         fold_keys(s, s.scratches(p, worker), kv, keys, runs[runs.count() - 1 - index]);
       });
     }
@@ -155,7 +156,7 @@ class flash_forward : public flash_backward<Widens, E> {
     constexpr int lanes = tile_shape<A>::lanes;
     const P& p = s.p;
     check_partial(p, out);
-    for_each_tile(*on_, s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used, int worker) {
+    for_each_tile(*on_, s, [&](extent batch, extent at, const lanes_of& used, int worker) {
       A* const rows = s.scratches(p, worker).rows;
       A* const o = s.o + at * p.value_dim * lanes;
       const A* const sums = s.sum + at * lanes;

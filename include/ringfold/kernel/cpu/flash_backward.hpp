@@ -129,7 +129,7 @@ class flash_backward : public local_attention {
     A const none = -static_cast<A>(__builtin_inf());
     [[maybe_unused]] A const factor = static_cast<A>(p.score.scale * log2_of_e);
     extent const stride = shape_of::padded(p.dim), value_stride = shape_of::padded(p.value_dim);
-    for_each_tile(*on_, s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used, int worker) {
+    for_each_tile(*on_, s, [&](extent batch, extent at, const lanes_of& used, int worker) {
       auto const own = s.scratches(p, worker);
       F *const q_rows = reinterpret_cast<F*>(own.q_rows), *const dout_rows = reinterpret_cast<F*>(own.dout_rows);
       set_zero(q_rows, lanes * stride);
@@ -175,9 +175,9 @@ class flash_backward : public local_attention {
       fold_keys_back(s, s.scratches(p, worker), kv, to, runs[index], trace);
     };
     if constexpr (std::remove_cvref_t<decltype(p.score.parts)>::collects) {
-      hand_out(in_place{}, runs.count(), fold);  // all queries may share what is collected
+      hand_out(in_place{}, 1, runs.count(), fold);  // all queries may share what is collected
     } else {
-      hand_out(*on_, runs.count(), fold);
+      hand_out(*on_, s.scratches.workers(), runs.count(), fold);
     }
   }
 
@@ -191,7 +191,7 @@ class flash_backward : public local_attention {
     check_extents("dq", dq, {p.batch, p.queries.rows(p.owner), p.head.query, p.dim});
     extent const stride = shape_of::padded(p.dim);
     A const scale = static_cast<A>(p.score.scale);
-    for_each_tile(*on_, s.tiles, p.batch, [&](extent batch, extent at, const lanes_of& used, int worker) {
+    for_each_tile(*on_, s, [&](extent batch, extent at, const lanes_of& used, int worker) {
       A* const rows = s.scratches(p, worker).q_rows;
       turn(s.dq + at * p.dim * lanes, lanes, p.dim, lanes, rows, stride);
       for (int lane = 0; lane < used.count; ++lane) {

@@ -89,14 +89,14 @@ class tile_runs {
   extent size_, runs_of_head_ = 0;
 };
 
-/// Calls f(batch, number of the tile, its lanes, worker) for all tiles.
-template <executor E, class F>
-void for_each_tile(const E& on, const tiling& tiles, extent batches, F f) {
-  tile_runs const runs(tiles, batches);
-  hand_out(on, runs.count(), [&](extent index, int worker) {
+/// Calls f(batch, number of the tile, its lanes, worker) for all tiles of a state.
+template <executor E, class S, class F>
+void for_each_tile(const E& on, const S& s, F f) {
+  tile_runs const runs(s.tiles, s.p.batch);
+  hand_out(on, s.scratches.workers(), runs.count(), [&](extent index, int worker) {
     auto const run = runs[index];
     for (extent i = 0; i < run.count; ++i) {
-      f(run.batch, run.at + i, tiles.lanes_at(run.key_head, run.first + i), worker);
+      f(run.batch, run.at + i, s.tiles.lanes_at(run.key_head, run.first + i), worker);
     }
   });
 }
@@ -114,6 +114,7 @@ class scratch_of_workers {
     auto own = arenas_[worker];
     return Scratch(p, own);
   }
+  int workers() const { return arenas_.workers(); }
 
  private:
   arenas_of_workers arenas_;

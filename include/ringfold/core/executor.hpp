@@ -21,7 +21,7 @@ namespace ringfold {
 ///
 /// Several ranks may share one: run() is then called by several threads at once. A kernel or recurrence that is told of
 /// an executor (flash_kernel::on, recurrence_over::on) keeps a pointer to it, and calls masks, score functions and rules
-/// from its threads; its results are the same bits for every number of workers.
+/// from its threads; its results are the same bits for every number of workers whose floating-point modes are alike.
 /// \snippet executor/thread_pool_test.cpp executor
 template <class E>
 concept executor = requires(const E& e, int count, void (*f)(int)) {

@@ -81,7 +81,7 @@ class flash_forward : public flash_backward<Widens, E> {
     s.sum = memory.take<A>(lanes);
     s.query_positions = memory.take<extent>(s.tiles.rows);
     s.key_positions = memory.take<extent>(p.keys.most_rows());
-    s.scratches = {p, on_->workers(), memory};
+    s.scratches = {p, on_->workers(), tiles, memory};
     return s;
   }
 

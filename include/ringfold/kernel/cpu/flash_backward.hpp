@@ -108,7 +108,7 @@ class flash_backward : public local_attention {
     s.query_positions = memory.take<extent>(s.tiles.rows);
     s.key_positions = memory.take<extent>(p.keys.most_rows());
     s.steps = memory.take<footprints::steps>(tile_runs(s.tiles, p.batch).count());
-    s.scratches = {p, on_->workers(), memory};
+    s.scratches = {p, on_->workers(), tiles, memory};
     return s;
   }
 

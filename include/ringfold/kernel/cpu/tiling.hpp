@@ -106,9 +106,10 @@ template <class Scratch>
 class scratch_of_workers {
  public:
   scratch_of_workers() = default;
+  /// No more than there are tiles.
   template <class P>
-  scratch_of_workers(const P& p, int workers, arena<host_space>& memory)
-      : arenas_(workers, memory, [&](auto& own) { Scratch(p, own); }) {}
+  scratch_of_workers(const P& p, int workers, extent tiles, arena<host_space>& memory)
+      : arenas_(workers < tiles ? workers : static_cast<int>(tiles), memory, [&](auto& own) { Scratch(p, own); }) {}
   template <class P>
   Scratch operator()(const P& p, int worker) const {
     auto own = arenas_[worker];

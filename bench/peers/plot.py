@@ -39,7 +39,8 @@ def panel(result, group, rows, left, top, limit):
     for i in range(int(limit * 4) + 1):
         at, colour = begin + width * i / 4 / limit, "#888" if i == 4 else "#e4e4e4"
         yield f'<line x1="{at:.1f}" y1="{top + 44}" x2="{at:.1f}" y2="{bottom}" stroke="{colour}"/>'
-        yield text(at, bottom + 14, f"{25 * i} %", size=10, anchor="middle", fill="#666")
+        if limit <= 1.25 or i % 2 == 0:
+            yield text(at, bottom + 14, f"{25 * i} %", size=10, anchor="middle", fill="#666")
     y = top + 50
     for row in rows:
         middle = y + len(row["seconds"]) * BAR / 2 + 4
